@@ -1,0 +1,8 @@
+// The subcommands of `bento` that are its own: each takes the rest of the command line (argv[0] is
+// its name) and returns an exit status.
+#pragma once
+
+int command_init(int argc, char **argv);
+int command_add_host(int argc, char **argv);
+int command_broker_config(int argc, char **argv);
+int command_authorized_keys(int argc, char **argv);

@@ -1,0 +1,75 @@
+// The admin's repository as plain data: fleet.nix (or fleet.json), the machine-written nodes.json
+// beside it, and the folders under hosts/. Evaluates fleet.nix with `nix eval`; what a flake holds
+// is found out by host.h, not here.
+#pragma once
+
+#include "bounds.h"
+#include "trust.h"
+
+// A secret that fleet.nix names. file is relative to the repository, command is for /bin/sh.
+// Neither of them: only owner, group and mode of secrets/NAME in the host's folder.
+struct fleet_secret {
+    const char *name, *file, *command, *owner, *group;
+    uint32_t mode;
+};
+
+// One node. Strings are borrowed from the fleet; NULL: not given. In fleet.nix a health command is
+// { command = [ "prog" "arg" ]; }, so that it may get attributes of its own later.
+struct fleet_node {
+    const char *name;
+    struct public_key key;
+    uint8_t node_id[HASH_BYTES];
+    const char *key_line, *tunnel_key_line;
+    size_t tag_count;
+    const char *tags[TAGS_MAX]; // ascending, distinct
+    const char *directory, *attribute, *system, *ssh;
+    const char *action, *reboot, *unit_failures, *last_resort; // checked, except reboot
+    uint64_t window_s;                                         // 0: the node's default
+    bool substitute_only;
+    size_t substituter_count;
+    const char *substituters[LIST_MAX];
+    size_t health_count;
+    struct fleet_argv {
+        size_t count;
+        const char *words[ARGV_MAX];
+    } health[LIST_MAX];
+    const char *nixpkgs_url, *nixpkgs_sha256;
+    size_t secret_count;
+    struct fleet_secret *secrets; // ascending by name; owned
+};
+
+struct fleet {
+    char *root; // absolute path of the repository
+    struct trust trust;
+    const char *signer_lines[SIGNERS_MAX];
+    uint64_t epoch, expires_days;
+    size_t endpoint_count;
+    const char *endpoints[LIST_MAX]; // ssh://user@host[:port], tcp://host[:pub[,rep]]
+    const char *host_key;            // the broker's sshd, a public key line
+    const char *admin;               // path or ssh://…, for remote_open()
+    const char *cache_url, *cache_key, *broker_host;
+    size_t node_count;
+    struct fleet_node *nodes; // ascending by name
+    struct conf *conf;        // owns the strings
+};
+
+// directory: -C DIR, or BENTO_DIR, or the current one (NULL). CONFIG with the file and what to do:
+// no fleet.nix, a Nix error, an unknown key, a bad key line, two nodes with one key (names both), a
+// bad name.
+MUST_CHECK bool fleet_open(const char *directory, struct fleet *fleet, struct err *e);
+// The same for those who come before everybody is enrolled: nodes without a key are left out
+// instead of being an error.
+MUST_CHECK bool fleet_open_partial(const char *directory, struct fleet *fleet, struct err *e);
+
+// The two steps of fleet_open: the repository's texts, and what they say.
+struct fleet_text {
+    char *root;       // absolute path
+    struct buf fleet; // JSON: what fleet.nix evaluates to, or fleet.json
+    struct buf nodes; // nodes.json; empty if there is none
+};
+MUST_CHECK bool fleet_read(const char *directory, struct fleet_text *text, struct err *e);
+void fleet_text_clear(struct fleet_text *text);
+MUST_CHECK bool fleet_parse(
+    const struct fleet_text *text, bool partial, struct fleet *fleet, struct err *e);
+void fleet_clear(struct fleet *fleet);
+const struct fleet_node *fleet_find(const struct fleet *fleet, const char *name); // NULL if absent

@@ -1,0 +1,33 @@
+// A table for terminals, over libsmartcols: the only file that includes it. Widths are those of
+// what is shown (emoji are two columns wide), control characters are escaped, colours come only
+// where they are wanted.
+#pragma once
+
+#include "err.h"
+
+#include <stdio.h>
+
+enum table_color { COLOR_PLAIN, COLOR_GREEN, COLOR_YELLOW, COLOR_RED, COLOR_DIM };
+
+struct table_column {
+    const char *title;
+    bool right;  // aligned to the right
+    bool shrink; // may be cut when the terminal is too narrow
+};
+
+struct table;
+
+// Also makes UTF-8 the character set of this process if its locale has another: names of states are
+// UTF-8 whatever LANG says.
+struct table *table_new(const struct table_column *columns, size_t count);
+void table_free(struct table *table); // NULL is fine
+void table_freep(struct table **table);
+// Fills from left to right, row after row; the text is copied.
+void table_cell(struct table *table, const char *text, enum table_color color);
+// The header and all rows. width: columns to fit into, 0: as wide as needed.
+void table_print(struct table *table, FILE *out, size_t width, bool color);
+
+// Columns of the terminal behind out; 0 if it is none.
+size_t table_width(FILE *out);
+// out is a terminal that knows colours, and NO_COLOR (https://no-color.org) is unset or empty.
+bool table_may_color(FILE *out);

@@ -1,0 +1,195 @@
+// What a node does, as one pure function: state and event in, new state and plan out. No I/O, no clock, no malloc, no log.
+//
+// The rule is test, confirm, commit. Profile and boot loader are written last, so that until the node has proved that it can
+// be reached, a crash, a power cut or a reboot brings back the old system by construction. (Writing them first, as others do,
+// keeps the bad system after a reboot in the window.)
+//
+// The caller makes the new state durable before it starts any effect of the plan. A crash is the event BOOT, which starts
+// the effects of the state again: one recovery path, used at every start. Effects are therefore idempotent; they and the
+// events that they cause carry (digest, attempt), and an event about another pair is ignored.
+//
+// What it relies on:
+// - TRY, COMMIT, REVERT and the dead man's switch take one lock. With it, TRY and COMMIT fail if the dead man's switch of the
+//   attempt has fired, and COMMIT unless the new system runs (or the action is to boot it). REVERT first stops TRY and
+//   COMMIT, the dead man's switch stops TRY.
+// - The dead man's switch does nothing unless the trial on record is its own (digest, attempt): the trial is zeros outside
+//   of trials. That it fired is kept on disk until DISARM, and at a start comes before BOOT: BOOT would start the switch again.
+// - ARM leaves a dead man's switch of the same (digest, attempt) as it is, also one that fires or has fired.
+// - DISARM stops every dead man's switch of ours, started or about to start, and is fine with none: BOOT plans it whenever
+//   no trial is under way.
+// - OBTAIN begins an attempt: what the jobs of an earlier one left (a switch's exit status above all) is forgotten, for the
+//   numbers begin at 1 again after a configuration was applied. CANCEL drops the result of the job, too.
+//
+// Everything remembered about a configuration is keyed by its config digest, never by the head: a release that changes
+// some other host must neither retry nor disturb this one.
+#pragma once
+
+#include "bundle.h"
+#include "status.h"
+
+#define APPLY_STATES(X)                                                                            \
+    X(IDLE, "nothing under way")                                                                   \
+    X(OBTAINING, "substitutes or evaluates and builds the toplevel")                               \
+    X(CHECKING, "preflight: must be reached before anything changes")                              \
+    X(ARMING, "starts the dead man's switch")                                                      \
+    X(TRYING, "switch-to-configuration test runs")                                                 \
+    X(CONFIRMING, "the new system runs and must be reached inside the window")                     \
+    X(COMMITTING, "profile and boot loader are written")                                           \
+    X(REVERTING, "the old system is brought back")                                                 \
+    X(RETURNING, "the old system runs again and must be reached")                                  \
+    X(WAITING, "not reached under the old system either: waits for the network")
+
+#define APPLY_EVENTS(X)                                                                            \
+    X(BOOT, "bento-apply starts")                                                                  \
+    X(RELEASE, "an authentic release with its configuration for this node is at hand")             \
+    X(REFUSED, "a release failed a check")                                                         \
+    X(OBTAINED, "the obtain job ended")                                                            \
+    X(ARMED, "the dead man's switch is running, or could not be started")                          \
+    X(TRIED, "the switch ended")                                                                   \
+    X(CHECKED, "the health commands ended")                                                        \
+    X(COMMITTED, "the commit job ended")                                                           \
+    X(REVERTED, "the revert job ended")                                                            \
+    X(FIRED, "the dead man's switch has brought back the old system")                              \
+    X(ACKED, "the collector has a status of ours")                                                 \
+    X(QUEUED, "the report is on disk in the outbox")                                               \
+    X(BEAT, "nothing was reported for a poll interval: the collector must hear that we live")         \
+    X(TIMER, "the deadline of the state passed")
+
+#define APPLY_EFFECTS(X)                                                                           \
+    X(QUEUE, "sign the report and put it into the outbox")                                         \
+    X(REACH, "the same, and ask bento-node to deliver it over a connection dialled from now on")   \
+    X(OBTAIN, "start the obtain job")                                                              \
+    X(CANCEL, "stop the obtain job")                                                               \
+    X(ARM, "start the dead man's switch")                                                          \
+    X(DISARM, "stop it")                                                                           \
+    X(TRY, "start switch-to-configuration test")                                                   \
+    X(CHECK, "start the health commands")                                                          \
+    X(COMMIT, "start the commit job")                                                              \
+    X(REVERT, "start the revert job")
+
+#define APPLY_ENUM_STATE(name, what) APPLY_##name,
+#define APPLY_ENUM_EVENT(name, what) EVENT_##name,
+#define APPLY_ENUM_EFFECT(name, what) EFFECT_##name,
+enum apply_state { APPLY_STATES(APPLY_ENUM_STATE) APPLY_STATE_COUNT };
+enum apply_event_kind { APPLY_EVENTS(APPLY_ENUM_EVENT) APPLY_EVENT_COUNT };
+enum apply_effect { APPLY_EFFECTS(APPLY_ENUM_EFFECT) APPLY_EFFECT_COUNT };
+#undef APPLY_ENUM_STATE
+#undef APPLY_ENUM_EVENT
+#undef APPLY_ENUM_EFFECT
+
+const char *apply_state_name(enum apply_state state);
+const char *apply_event_name(enum apply_event_kind event);
+const char *apply_effect_name(enum apply_effect effect);
+
+// One configuration, as a release asks for it. A digest of zeros means none.
+struct apply_config {
+    uint64_t epoch, release; // the newest head that carried it
+    uint8_t head_hash[HASH_BYTES];
+    uint64_t fallback_floor; // that head's
+    uint8_t digest[HASH_BYTES];
+    char path[STORE_PATH_BYTES_MAX + 1]; // expected toplevel, "" if none; after OBTAINED the real one
+    enum action action;
+    enum unit_failures unit_failures;
+    bool has_health;
+    uint64_t confirm_ms; // 0: the node's default
+};
+
+// The frozen part: every version of bento can read it, see journal.h. Zeros unless apply_in_trial(); the event BOOT in
+// another state with a trial means that only the trial could be read, and reverts it.
+struct apply_trial {
+    uint8_t digest[HASH_BYTES];
+    uint32_t attempt;
+    uint8_t boot_id[16];
+    char new_path[STORE_PATH_BYTES_MAX + 1];
+    char old_path[STORE_PATH_BYTES_MAX + 1];    // ran before
+    char old_profile[STORE_PATH_BYTES_MAX + 1]; // the profile's target before
+};
+
+enum apply_outcome {
+    OUTCOME_OPEN,
+    OUTCOME_FAILED,
+    OUTCOME_ROLLED_BACK,
+    OUTCOME_DRY, // a dry run was asked for and went well
+    OUTCOME_INCONCLUSIVE,
+};
+
+struct apply_memory {
+    uint8_t digest[HASH_BYTES];
+    uint32_t attempts; // counted before the switch starts
+    enum apply_outcome outcome;
+    enum code code;
+};
+#define APPLY_MEMORIES 8
+
+struct apply_report {
+    uint64_t seq; // 0: nothing was ever reported
+    bool queued;
+    uint8_t nonce[16];
+    enum node_state state;
+    enum code code;
+    uint8_t digest[HASH_BYTES];
+    uint32_t attempt;
+};
+
+// All of it is persisted. Plain data without pointers.
+struct apply {
+    enum apply_state state;
+    uint8_t boot_id[16];
+    uint64_t deadline_ms; // of the state, awake time; 0: none
+    struct apply_config target;
+    uint32_t attempt;
+    struct apply_config next; // came while a switch was under way; a newer one replaces it
+    uint8_t seen[HASH_BYTES]; // head of the newest RELEASE: not handled twice
+    struct apply_config applied;
+    struct apply_trial trial;
+    bool reached, healthy; // CONFIRMING
+    bool stays;            // CONFIRMING: the window is over, but going back is forbidden
+    enum code reason;      // REVERTING and later: why
+    uint32_t reverts;      // REVERTING: failed attempts to revert
+    struct apply_report report;
+    struct timings timings;
+    uint64_t phase_ms; // when the current phase began, awake time
+    uint8_t refused_hash[HASH_BYTES]; // what was refused last, so that it is reported once
+    enum code refused_code;
+    struct apply_memory memories[APPLY_MEMORIES]; // newest first
+};
+
+// Constants of the node's configuration.
+struct apply_rules {
+    uint64_t confirm_ms, switch_ms, return_ms;
+};
+
+struct apply_event {
+    enum apply_event_kind kind;
+    // In every event:
+    uint64_t now_ms;  // awake time of this boot
+    uint64_t unix_ns; // for the next seq
+    uint8_t nonce[16];      // fresh random
+    uint8_t boot_id[16];
+    const char *running, *profile; // store paths now; "" if unknown
+    const struct apply_rules *rules;
+    // OBTAINED, ARMED, TRIED, CHECKED, COMMITTED, REVERTED, FIRED:
+    uint8_t digest[HASH_BYTES];
+    uint32_t attempt;
+    // RELEASE: what it asks for
+    const struct apply_config *config;
+    // REFUSED, OBTAINED, ARMED, CHECKED, COMMITTED, REVERTED: CODE_OK is success
+    enum code code;
+    const uint8_t *refused_hash; // REFUSED: SHA-256 of what was refused
+    const char *path;            // OBTAINED
+    int status;                  // TRIED: exit status of the switch; -1: none was left
+    uint64_t seq;                // ACKED, QUEUED
+};
+
+#define APPLY_PLAN_MAX 6
+struct apply_plan {
+    unsigned count;
+    enum apply_effect effects[APPLY_PLAN_MAX];
+};
+
+// Total: every event is legal in every state. *next and *plan are written whole.
+void apply_step(const struct apply *now, const struct apply_event *event, struct apply *next, struct apply_plan *plan);
+// {0} with state IDLE.
+void apply_init(struct apply *apply);
+// True while a trial is under way: between recording it and its end.
+bool apply_in_trial(enum apply_state state);

@@ -1,0 +1,191 @@
+// Statuses: made and signed here, delivered by bento-node, removed once the collector has
+// acknowledged them.
+#include "agent.h"
+
+#include "fs.h"
+#include "keys.h"
+#include "log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOG_BYTES (16u << 10)
+#define SPEAKS 1u
+#define BEAT_JITTER_PERCENT 20
+
+// The output of the job that the report is about; a sentence of ours where there was no job.
+static void attach_log(struct agent *agent, const struct apply_report *report, struct buf *log)
+{
+    static const struct {
+        enum code code;
+        enum job_kind job;
+    } sources[] = {
+        {CODE_EVAL, JOB_OBTAIN},
+        {CODE_BUILD, JOB_OBTAIN},
+        {CODE_EXPECTED, JOB_OBTAIN},
+        {CODE_SWITCH, JOB_TRY},
+        {CODE_UNITS, JOB_TRY},
+        {CODE_CONNECTIVITY, JOB_TRY},
+        {CODE_DEADMAN, JOB_TRY},
+        {CODE_HEALTH, JOB_CHECK},
+        {CODE_COMMIT, JOB_COMMIT},
+    };
+    for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
+        if (sources[i].code == report->code) {
+            jobs_tail(agent->jobs, sources[i].job, LOG_BYTES, log);
+            return;
+        }
+    }
+    if (report->code != CODE_OK) {
+        buf_append_text(log, report->state == NODE_REFUSED ? agent->refusal : agent->failure);
+    }
+}
+
+static bool build(struct agent *agent, struct buf *signed_status, struct err *e)
+{
+    const struct apply *a = &agent->apply;
+    const struct apply_report *report = &a->report;
+    struct system_facts facts;
+    system_look(agent->config, &facts);
+    struct buf log CLEANUP(buf_clear) = {0};
+    attach_log(agent, report, &log);
+    struct status status = {.seq = report->seq,
+        .time = clock_unix_s(),
+        .epoch = agent->floor.epoch,
+        .release = agent->floor.release,
+        .attempt = report->attempt,
+        .state = report->state,
+        .code = report->code,
+        .running = bytes_of_text(facts.running),
+        .booted = bytes_of_text(facts.booted),
+        .profile = bytes_of_text(facts.profile),
+        .reboot = facts.reboot,
+        .speaks = SPEAKS,
+        .timings = a->timings,
+        .log = buf_bytes(&log)};
+    memcpy(status.fleet, agent->config->trust.fleet, sizeof status.fleet);
+    memcpy(status.node_id, agent->node_id, HASH_BYTES);
+    memcpy(status.nonce, report->nonce, sizeof status.nonce);
+    memcpy(status.head_hash, agent->floor.head_hash, HASH_BYTES);
+    memcpy(status.digest, report->digest, HASH_BYTES);
+    memcpy(status.applied, a->applied.digest, HASH_BYTES);
+    memcpy(status.boot_id, facts.boot_id, sizeof status.boot_id);
+    struct secret_key *identity CLEANUP(keys_free) = NULL;
+    if (!keys_load_identity(agent->config, &identity, e)) {
+        return false;
+    }
+    status_sign(&status, identity, signed_status);
+    return true;
+}
+
+static void post_seq(struct agent *agent, enum apply_event_kind kind, uint64_t seq)
+{
+    struct queued_event *queued = agent_event(agent, kind);
+    queued->event.seq = seq;
+    agent_post(agent, queued);
+}
+
+void outbox_queue(struct agent *agent)
+{
+    const struct apply_report *report = &agent->apply.report;
+    char name[STATUS_NAME_BYTES];
+    spool_status_name(report->seq, name);
+    struct buf signed_status CLEANUP(buf_clear) = {0};
+    struct err e;
+    // One that is there already was written before a crash: other bytes under its number would be
+    // refused for ever.
+    if (!fs_exists(agent->spool.out, name) &&
+        (!build(agent, &signed_status, &e) ||
+            !fs_write(agent->spool.out, name, buf_bytes(&signed_status), 0640, &e))) {
+        log_err("status not queued state=%s error=\"%s\"", node_state_word(report->state), e.text);
+        return; // said again at the next start, or overtaken by the next report
+    }
+    log_info("status queued state=%s code=%s seq=%" PRIu64, node_state_word(report->state),
+        code_name(report->code), report->seq);
+    loop_timer_set(agent->beat, jitter(agent->config->poll_s * 1000, BEAT_JITTER_PERCENT));
+    post_seq(agent, EVENT_QUEUED, report->seq);
+}
+
+bool outbox_is_empty(const struct agent *agent)
+{
+    struct names names;
+    struct err e;
+    uint64_t seq;
+    bool empty = true;
+    if (!fs_list(agent->spool.out, &names, &e)) {
+        return false;
+    }
+    for (size_t i = 0; i < names.count && empty; i++) {
+        empty = !spool_status_parse(names.names[i], &seq);
+    }
+    names_clear(&names);
+    return empty;
+}
+
+static void collect(struct agent *agent, const struct ack *ack)
+{
+    char name[STATUS_NAME_BYTES];
+    spool_status_name(ack->seq, name);
+    struct buf signed_status CLEANUP(buf_clear) = {0};
+    struct err e;
+    if (!fs_read(agent->spool.out, name, STATUS_BYTES_MAX, &signed_status, &e)) {
+        return; // collected before
+    }
+    uint8_t hash[HASH_BYTES];
+    sha256(buf_bytes(&signed_status), hash);
+    if (memcmp(hash, ack->hash, HASH_BYTES) != 0) {
+        log_warning("acknowledgement of other bytes ignored seq=%" PRIu64, ack->seq);
+        return;
+    }
+    if (!fs_remove(agent->spool.out, name, &e)) {
+        log_warning("status not removed error=\"%s\"", e.text);
+        return;
+    }
+    log_debug("status acknowledged seq=%" PRIu64, ack->seq);
+    post_seq(agent, EVENT_ACKED, ack->seq);
+}
+
+void outbox_collect(struct agent *agent)
+{
+    struct buf text CLEANUP(buf_clear) = {0};
+    struct err e;
+    if (!fs_read(agent->spool.in, "acked", ACKED_BYTES_MAX, &text, &e)) {
+        return;
+    }
+    struct acks *acks = xcalloc(1, sizeof *acks);
+    if (!acks_decode(buf_bytes(&text), acks, &e)) {
+        log_warning("acknowledgements not understood error=\"%s\"", e.text);
+        acks->count = 0;
+    }
+    for (size_t i = 0; i < acks->count; i++) {
+        collect(agent, &acks->list[i]);
+    }
+    free(acks);
+    agent_turn(agent);
+}
+
+void outbox_want(struct agent *agent)
+{
+    const struct apply *a = &agent->apply;
+    struct want want = agent->want; // blobs: intake's
+    memcpy(want.node_id, agent->node_id, HASH_BYTES);
+    memcpy(want.seen, a->seen, HASH_BYTES);
+    bool reaching = a->state == APPLY_CHECKING || (a->state == APPLY_CONFIRMING && !a->reached) ||
+                    a->state == APPLY_RETURNING || a->state == APPLY_WAITING;
+    want.reach_seq = reaching ? a->report.seq : 0;
+    want.anew = reaching && a->state != APPLY_CHECKING;
+    struct buf before CLEANUP(buf_clear) = {0};
+    struct buf now CLEANUP(buf_clear) = {0};
+    struct err e;
+    want_encode(&want, &now);
+    agent->want = want;
+    if (fs_read(agent->spool.out, "want", WANT_BYTES_MAX, &before, &e) &&
+        bytes_equal(buf_bytes(&before), buf_bytes(&now))) {
+        return; // two fsyncs saved
+    }
+    if (!fs_write(agent->spool.out, "want", buf_bytes(&now), 0640, &e)) {
+        log_err("cannot tell bento-node what is wanted error=\"%s\"", e.text);
+    }
+}

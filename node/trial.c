@@ -1,0 +1,230 @@
+// The steps of a trial that change the system: try, commit, revert, and the dead man's switch,
+// which is a revert that waits.
+#include "actions.h"
+
+#include "decision.h"
+
+#include "fs.h"
+#include "system.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define END_SWITCH_MS 30000
+
+struct trial {
+    const struct config *config;
+    int state; // state/apply
+    int lock;
+    struct job_key key;
+    const char *new_path, *old_path, *old_profile;
+};
+
+static bool trial_open(const struct invocation *call, struct trial *t, struct err *e)
+{
+    if (!hex_decode(call->argv[0], strlen(call->argv[0]), t->key.digest, HASH_BYTES)) {
+        return err_set(e, CODE_USAGE, "'%s' is no config digest", call->argv[0]);
+    }
+    t->config = call->config;
+    t->key.attempt = (uint32_t)strtoul(call->argv[1], NULL, 10);
+    return fs_open_dir(AT_FDCWD, call->state, &t->state, e);
+}
+
+static int trial_close(struct trial *t, int status, const struct err *e)
+{
+    if (status != 0) {
+        fprintf(stderr, "%s\n", e->text);
+    }
+    fd_closep(&t->lock);
+    fd_closep(&t->state);
+    return status;
+}
+
+static bool runs(const struct trial *t, const char *path)
+{
+    struct system_facts facts;
+    system_look(t->config, &facts);
+    return strcmp(facts.running, path) == 0;
+}
+
+static bool profile_is(const struct trial *t, const char *path)
+{
+    struct system_facts facts;
+    system_look(t->config, &facts);
+    return strcmp(facts.profile, path) == 0;
+}
+
+static bool set_profile(const struct trial *t, const char *path)
+{
+    const char *argv[] = {"nix-env", "--profile", t->config->profile, "--set", path, NULL};
+    return run_command(t->config, argv, NULL) == 0;
+}
+
+// checks: NULL, or NIXOS_NO_CHECK=1 on the way back, which nothing may stop.
+static int switch_to(const struct trial *t, const char *path, const char *how, const char *checks)
+{
+    char program[STORE_PATH_BYTES_MAX + 64];
+    snprintf(program, sizeof program, "%s/bin/switch-to-configuration", path);
+    const char *argv[] = {program, how, NULL};
+    return run_command(t->config, argv, checks);
+}
+
+// Profile first, then the boot loader, which reads it.
+static bool install(const struct trial *t, const char *path)
+{
+    return set_profile(t, path) && switch_to(t, path, "boot", NULL) == 0;
+}
+
+static int try(struct trial *t, struct err *e)
+{
+    if (decision_read(t->state, &t->key) == DECISION_REVERT) {
+        err_set(e, CODE_DEADMAN, "reverted before the switch could start");
+        return 1;
+    }
+    int status = switch_to(t, t->new_path, "test", NULL);
+    err_set(e, CODE_SWITCH, "switch-to-configuration ended with %d", status);
+    return status;
+}
+
+int action_try(const struct invocation *call)
+{
+    struct trial t = {.state = -1, .lock = -1};
+    struct err e;
+    if (call->argc != 3) {
+        fprintf(stderr, "usage: bento-apply try DIGEST ATTEMPT NEW\n");
+        return 64;
+    }
+    t.new_path = call->argv[2];
+    int status = trial_open(call, &t, &e) ? try(&t, &e) : 1;
+    return trial_close(&t, status, &e);
+}
+
+static int commit(struct trial *t, struct err *e)
+{
+    if (!fs_lock(t->state, "turn.lock", true, &t->lock, e)) {
+        return 1;
+    }
+    enum decision decision = decision_read(t->state, &t->key);
+    if (decision == DECISION_REVERT || (decision == DECISION_OPEN && !runs(t, t->new_path))) {
+        err_set(e, CODE_DEADMAN, "reverted before it could be committed");
+        return 1;
+    }
+    if (!decision_write(t->state, &t->key, DECISION_COMMIT, e)) {
+        return 1;
+    }
+    if (install(t, t->new_path)) {
+        return 0;
+    }
+    struct err second;
+    if (!install(t, t->old_profile)) {
+        fprintf(stderr, "the old boot entry could not be written again either\n");
+    }
+    if (!decision_write(t->state, &t->key, DECISION_REVERT, &second)) {
+        fprintf(stderr, "%s\n", second.text);
+    }
+    err_set(e, CODE_COMMIT, "profile or boot loader not written, the old ones were put back");
+    return 1;
+}
+
+int action_commit(const struct invocation *call)
+{
+    struct trial t = {.state = -1, .lock = -1};
+    struct err e;
+    if (call->argc != 5) {
+        fprintf(stderr, "usage: bento-apply commit DIGEST ATTEMPT NEW OLD OLDPROFILE\n");
+        return 64;
+    }
+    t.new_path = call->argv[2];
+    t.old_path = call->argv[3];
+    t.old_profile = call->argv[4];
+    int status = trial_open(call, &t, &e) ? commit(&t, &e) : 1;
+    return trial_close(&t, status, &e);
+}
+
+// Awake time, as systemd's OnActiveSec= counts: a machine that sleeps in the window has not been
+// unreachable.
+static void wait_awake(uint64_t ms)
+{
+    CLEANUP_FD timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+    struct itimerspec when = {
+        .it_value = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000 + 1}};
+    uint64_t expired;
+    if (timer >= 0 && timerfd_settime(timer, 0, &when, NULL) == 0) {
+        (void)!read(timer, &expired, sizeof expired); // SIGTERM ends us here: disarmed
+    }
+}
+
+// What the dead man's switch may still do: only its own trial, and only while nothing is decided.
+static bool may_fire(const struct trial *t, struct err *e)
+{
+    switch (decision_read(t->state, &t->key)) {
+    case DECISION_OPEN:
+    case DECISION_REVERT: // begun before, and interrupted
+        return true;
+    case DECISION_COMMIT:
+        return err_set(e, CODE_BUSY, "committed in time, nothing to do");
+    case DECISION_NONE:
+        break;
+    }
+    return err_set(e, CODE_BUSY, "the trial is over, nothing to do");
+}
+
+static void end_job(const struct trial *t, enum job_kind kind)
+{
+    struct err e;
+    int jobs = -1;
+    if (!fs_open_dir(t->state, "jobs", &jobs, &e) || !job_end(jobs, kind, END_SWITCH_MS, &e)) {
+        fprintf(stderr, "%s\n", e.text); // its lock may be free all the same: go on
+    }
+    fd_closep(&jobs);
+}
+
+static int revert(struct trial *t, bool deadman, struct err *e)
+{
+    if (deadman && !may_fire(t, e)) {
+        return REVERT_EXIT_OVER;
+    }
+    end_job(t, JOB_TRY); // it holds the switch's own lock
+    if (!fs_lock(t->state, "turn.lock", true, &t->lock, e)) {
+        return 1;
+    }
+    if (deadman && !may_fire(t, e)) { // decided while we waited for the lock
+        return REVERT_EXIT_OVER;
+    }
+    if (!decision_write(t->state, &t->key, DECISION_REVERT, e)) {
+        fprintf(stderr, "%s\n", e->text); // going back matters more than remembering it
+    }
+    if (!profile_is(t, t->old_profile) && !install(t, t->old_profile)) {
+        fprintf(stderr, "the old profile %s could not be restored\n", t->old_profile);
+    }
+    int status = runs(t, t->old_path) ? 0 : switch_to(t, t->old_path, "test", "NIXOS_NO_CHECK=1");
+    if (!runs(t, t->old_path) || !profile_is(t, t->old_profile)) {
+        err_set(e, CODE_SWITCH, "%s is not back, switch-to-configuration ended with %d",
+            t->old_path, status);
+        return 1;
+    }
+    return 0;
+}
+
+int action_revert(const struct invocation *call)
+{
+    struct trial t = {.state = -1, .lock = -1};
+    struct err e;
+    if (call->argc != 4 && call->argc != 5) {
+        fprintf(stderr, "usage: bento-apply revert DIGEST ATTEMPT OLD OLDPROFILE [AFTER_MS]\n");
+        return 64;
+    }
+    t.old_path = call->argv[2];
+    t.old_profile = call->argv[3];
+    bool deadman = call->argc == 5;
+    if (deadman) {
+        wait_awake(strtoull(call->argv[4], NULL, 10));
+    }
+    int status = trial_open(call, &t, &e) ? revert(&t, deadman, &e) : 1;
+    return trial_close(&t, status, &e);
+}

@@ -1,0 +1,16 @@
+# tests of admin; test_select stands in status.cmake
+bento_unit_test(fleet admin)
+bento_unit_test(host admin)
+bento_unit_test(cache admin)
+bento_unit_test(server admin)
+
+add_test(NAME e2e/publish
+    COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/admin/publish.sh $<TARGET_FILE_DIR:bento-broker>
+    $<TARGET_FILE_DIR:bento-pub>)
+set_tests_properties(e2e/publish PROPERTIES LABELS e2e TIMEOUT 180 SKIP_RETURN_CODE 77)
+
+# --wait against a real bento-broker.
+bento_unit_test(follow admin broker)
+target_compile_definitions(test_follow PRIVATE BROKER="$<TARGET_FILE:bento-broker>")
+add_dependencies(test_follow bento-broker)
+set_tests_properties(unit/follow PROPERTIES LABELS e2e)

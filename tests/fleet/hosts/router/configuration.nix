@@ -1,0 +1,5 @@
+{ ... }:
+{
+  networking.hostName = "router";
+  demo = import ./demo.nix;
+}

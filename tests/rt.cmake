@@ -1,0 +1,11 @@
+# tests of proto/rt
+bento_unit_test(log rt)
+bento_unit_test(fs rt)
+bento_unit_test(slots rt)
+bento_unit_test(loop rt)
+bento_unit_test(proc rt)
+bento_unit_test(conf rt)
+bento_unit_test(cli rt)
+bento_unit_test(notify rt)
+bento_unit_test(treefs rt)
+bento_unit_test(bus bus)

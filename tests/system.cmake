@@ -1,0 +1,29 @@
+# Tests of the system as a whole: lint, and e2e with real ssh, real Nix and several hosts in namespaces.
+
+# The programs side by side, as they will be installed.
+set(BENTO_BIN ${CMAKE_BINARY_DIR}/bin)
+set(BENTO_PROGRAMS bento bento-pub bento-status bento-broker bento-node bento-apply)
+set(copies "")
+foreach(program ${BENTO_PROGRAMS})
+    list(APPEND copies COMMAND ${CMAKE_COMMAND} -E copy_if_different $<TARGET_FILE:${program}>
+        ${BENTO_BIN}/${program})
+endforeach()
+add_custom_target(bin ALL COMMAND ${CMAKE_COMMAND} -E make_directory ${BENTO_BIN} ${copies}
+    DEPENDS ${BENTO_PROGRAMS} COMMENT "bin/" VERBATIM)
+
+# Exit status 77: skipped, and the output says why.
+foreach(check format shell includes)
+    add_test(NAME lint/${check} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/lint/${check}.sh)
+    set_tests_properties(lint/${check} PROPERTIES LABELS lint TIMEOUT 120 SKIP_RETURN_CODE 77)
+endforeach()
+
+function(bento_e2e_test name script timeout)
+    add_test(NAME e2e/${name} COMMAND sh ${script})
+    set_tests_properties(e2e/${name} PROPERTIES LABELS e2e TIMEOUT ${timeout} SKIP_RETURN_CODE 77
+        RUN_SERIAL ON ENVIRONMENT BENTO_BIN=${BENTO_BIN})
+endfunction()
+
+bento_e2e_test(demo ${PROJECT_SOURCE_DIR}/script/demo 180)
+foreach(test lab tunnel trees modes bad_input)
+    bento_e2e_test(${test} ${CMAKE_CURRENT_SOURCE_DIR}/e2e/${test}.sh 300)
+endforeach()
