@@ -63,6 +63,10 @@ static void step(struct agent *agent, struct apply_event *event)
 
 void agent_turn(struct agent *agent)
 {
+    if (agent->in_turn) {
+        return; // an effect may call back at once; the rest of its plan comes first
+    }
+    agent->in_turn = true;
     while (agent->first != NULL) {
         struct queued_event *queued = agent->first;
         agent->first = queued->next;
@@ -72,6 +76,7 @@ void agent_turn(struct agent *agent)
         step(agent, &queued->event);
         free(queued);
     }
+    agent->in_turn = false;
     set_deadline(agent);
     outbox_want(agent);
 }

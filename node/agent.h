@@ -1,8 +1,10 @@
 // bento-apply as one object: what its loop thread owns. The way of a release through it:
 //
-//     spool/in → intake (verify.h) → event RELEASE → apply_step (apply.h) → journal → effects → jobs → event → …
+//     spool/in → intake (verify.h) → event RELEASE → apply_step (apply.h) → journal → effects →
+//     jobs → event → …
 //
-// Events are queued and handled one at a time; a step is durable before its effects start (agent_turn).
+// Events are queued and handled one at a time; a step is durable before its effects start
+// (agent_turn).
 #pragma once
 
 #include "apply.h"
@@ -26,17 +28,18 @@ struct agent {
     struct apply_rules rules;
     struct floor floor;
     uint8_t node_id[HASH_BYTES];
-    struct want want;        // as written
-    char refusal[480];       // the sentence of the last refusal, for its status
-    char failure[480];       // the sentence of the last effect that could not be started
+    struct want want;  // as written
+    char refusal[480]; // the sentence of the last refusal, for its status
+    char failure[480]; // the sentence of the last effect that could not be started
     struct loop_watch *deadline, *rescan, *beat;
+    bool in_turn;
     struct queued_event {
         struct apply_event event;
         struct apply_config config; // storage for event.config
         uint8_t refused_hash[HASH_BYTES];
         char path[STORE_PATH_BYTES_MAX + 1];
         struct queued_event *next;
-    } *first, **last;
+    } * first, **last;
 };
 
 // Queues an event and handles the queue (agent.c). What happens inside a turn is queued behind it.
@@ -53,7 +56,7 @@ void effects_recall(struct agent *agent);
 
 // intake.c: looks through spool/in and posts RELEASE or REFUSED; safe to call at any time.
 void intake_scan(struct agent *agent);
-// The floor of both copies and the configured minimum.
+// The floor of both copies and the configured minimum; mends a copy that was lost.
 MUST_CHECK bool intake_load_floor(struct agent *agent, struct err *e);
 
 // outbox.c: the report of agent->apply as a signed status in spool/out; posts QUEUED.

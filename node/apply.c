@@ -173,9 +173,16 @@ static void obtain(struct step *s)
     plan_add(s, EFFECT_OBTAIN);
 }
 
-static enum node_state outcome_state(enum apply_outcome outcome)
+// The new system is not the signed one, or would lock this fleet out: refused, like a release that
+// fails a check.
+static enum node_state failed_state(enum code code)
 {
-    switch (outcome) {
+    return code == CODE_EXPECTED || code == CODE_LOCKOUT ? NODE_REFUSED : NODE_FAILED;
+}
+
+static enum node_state outcome_state(const struct apply_memory *memory)
+{
+    switch (memory->outcome) {
     case OUTCOME_ROLLED_BACK:
         return NODE_ROLLED_BACK;
     case OUTCOME_INCONCLUSIVE:
@@ -186,14 +193,16 @@ static enum node_state outcome_state(enum apply_outcome outcome)
     case OUTCOME_OPEN:
         break;
     }
-    return NODE_FAILED;
+    return failed_state(memory->code);
 }
 
-// Installed for the next boot, or running: a matter of which path runs.
+// Installed for the next boot, or running. Another system than the applied one may also run because
+// somebody switched by hand: that is up to date here, and shown as drifted by the paths in the
+// status.
 static void report_applied(struct step *s)
 {
     const struct apply *a = s->a;
-    bool waits = strcmp(s->ev->profile, a->applied.path) == 0 &&
+    bool waits = a->applied.action == ACTION_BOOT && strcmp(s->ev->profile, a->applied.path) == 0 &&
                  strcmp(s->ev->running, a->applied.path) != 0;
     report(s, waits ? NODE_REBOOT_PENDING : NODE_UP_TO_DATE, CODE_OK);
 }
@@ -228,8 +237,8 @@ static void begin(struct step *s, const struct apply_config *config)
         memory = &a->memories[0];
     }
     if (memory != NULL && memory->outcome != OUTCOME_OPEN) {
-        report(s, outcome_state(memory->outcome),
-            memory->code); // said again for the new head, not tried again
+        report(
+            s, outcome_state(memory), memory->code); // said again for the new head, not tried again
         return;
     }
     a->attempt++;
@@ -239,7 +248,7 @@ static void begin(struct step *s, const struct apply_config *config)
 static void fail(struct step *s, enum code code)
 {
     memory_conclude(s->a, OUTCOME_FAILED, code);
-    report(s, NODE_FAILED, code);
+    report(s, failed_state(code), code);
     settle(s);
 }
 

@@ -1,27 +1,37 @@
-// What a node does, as one pure function: state and event in, new state and plan out. No I/O, no clock, no malloc, no log.
+// What a node does, as one pure function: state and event in, new state and plan out. No I/O, no
+// clock, no malloc, no log.
 //
-// The rule is test, confirm, commit. Profile and boot loader are written last, so that until the node has proved that it can
-// be reached, a crash, a power cut or a reboot brings back the old system by construction. (Writing them first, as others do,
-// keeps the bad system after a reboot in the window.)
+// The rule is test, confirm, commit. Profile and boot loader are written last, so that until the
+// node has proved that it can be reached, a crash, a power cut or a reboot brings back the old
+// system by construction. (Writing them first, as others do, keeps the bad system after a reboot in
+// the window.)
 //
-// The caller makes the new state durable before it starts any effect of the plan. A crash is the event BOOT, which starts
-// the effects of the state again: one recovery path, used at every start. Effects are therefore idempotent; they and the
-// events that they cause carry (digest, attempt), and an event about another pair is ignored.
+// The caller makes the new state durable before it starts any effect of the plan. A crash is the
+// event BOOT, which starts the effects of the state again: one recovery path, used at every start.
+// Effects are therefore idempotent; they and the events that they cause carry (digest, attempt),
+// and an event about another pair is ignored.
 //
 // What it relies on:
-// - TRY, COMMIT, REVERT and the dead man's switch take one lock. With it, TRY and COMMIT fail if the dead man's switch of the
-//   attempt has fired, and COMMIT unless the new system runs (or the action is to boot it). REVERT first stops TRY and
-//   COMMIT, the dead man's switch stops TRY.
-// - The dead man's switch does nothing unless the trial on record is its own (digest, attempt): the trial is zeros outside
-//   of trials. That it fired is kept on disk until DISARM, and at a start comes before BOOT: BOOT would start the switch again.
-// - ARM leaves a dead man's switch of the same (digest, attempt) as it is, also one that fires or has fired.
-// - DISARM stops every dead man's switch of ours, started or about to start, and is fine with none: BOOT plans it whenever
+// - TRY, COMMIT, REVERT and the dead man's switch take one lock. With it, TRY and COMMIT fail if
+// the dead man's switch of the
+//   attempt has fired, and COMMIT unless the new system runs (or the action is to boot it). REVERT
+//   first stops TRY and COMMIT, the dead man's switch stops TRY.
+// - The dead man's switch does nothing unless the trial on record is its own (digest, attempt): the
+// trial is zeros outside
+//   of trials. That it fired is kept on disk until DISARM, and at a start comes before BOOT: BOOT
+//   would start the switch again.
+// - ARM leaves a dead man's switch of the same (digest, attempt) as it is, also one that fires or
+// has fired.
+// - DISARM stops every dead man's switch of ours, started or about to start, and is fine with none:
+// BOOT plans it whenever
 //   no trial is under way.
-// - OBTAIN begins an attempt: what the jobs of an earlier one left (a switch's exit status above all) is forgotten, for the
-//   numbers begin at 1 again after a configuration was applied. CANCEL drops the result of the job, too.
+// - OBTAIN begins an attempt: what the jobs of an earlier one left (a switch's exit status above
+// all) is forgotten, for the
+//   numbers begin at 1 again after a configuration was applied. CANCEL drops the result of the job,
+//   too.
 //
-// Everything remembered about a configuration is keyed by its config digest, never by the head: a release that changes
-// some other host must neither retry nor disturb this one.
+// Everything remembered about a configuration is keyed by its config digest, never by the head: a
+// release that changes some other host must neither retry nor disturb this one.
 #pragma once
 
 #include "bundle.h"
@@ -52,7 +62,7 @@
     X(FIRED, "the dead man's switch has brought back the old system")                              \
     X(ACKED, "the collector has a status of ours")                                                 \
     X(QUEUED, "the report is on disk in the outbox")                                               \
-    X(BEAT, "nothing was reported for a poll interval: the collector must hear that we live")         \
+    X(BEAT, "nothing was reported for a poll interval: the collector must hear that we live")      \
     X(TIMER, "the deadline of the state passed")
 
 #define APPLY_EFFECTS(X)                                                                           \
@@ -87,15 +97,17 @@ struct apply_config {
     uint8_t head_hash[HASH_BYTES];
     uint64_t fallback_floor; // that head's
     uint8_t digest[HASH_BYTES];
-    char path[STORE_PATH_BYTES_MAX + 1]; // expected toplevel, "" if none; after OBTAINED the real one
+    char path[STORE_PATH_BYTES_MAX +
+              1]; // expected toplevel, "" if none; after OBTAINED the real one
     enum action action;
     enum unit_failures unit_failures;
     bool has_health;
     uint64_t confirm_ms; // 0: the node's default
 };
 
-// The frozen part: every version of bento can read it, see journal.h. Zeros unless apply_in_trial(); the event BOOT in
-// another state with a trial means that only the trial could be read, and reverts it.
+// The frozen part: every version of bento can read it, see journal.h. Zeros unless
+// apply_in_trial(); the event BOOT in another state with a trial means that only the trial could be
+// read, and reverts it.
 struct apply_trial {
     uint8_t digest[HASH_BYTES];
     uint32_t attempt;
@@ -148,7 +160,7 @@ struct apply {
     uint32_t reverts;      // REVERTING: failed attempts to revert
     struct apply_report report;
     struct timings timings;
-    uint64_t phase_ms; // when the current phase began, awake time
+    uint64_t phase_ms;                // when the current phase began, awake time
     uint8_t refused_hash[HASH_BYTES]; // what was refused last, so that it is reported once
     enum code refused_code;
     struct apply_memory memories[APPLY_MEMORIES]; // newest first
@@ -162,9 +174,9 @@ struct apply_rules {
 struct apply_event {
     enum apply_event_kind kind;
     // In every event:
-    uint64_t now_ms;  // awake time of this boot
-    uint64_t unix_ns; // for the next seq
-    uint8_t nonce[16];      // fresh random
+    uint64_t now_ms;   // awake time of this boot
+    uint64_t unix_ns;  // for the next seq
+    uint8_t nonce[16]; // fresh random
     uint8_t boot_id[16];
     const char *running, *profile; // store paths now; "" if unknown
     const struct apply_rules *rules;
@@ -188,7 +200,8 @@ struct apply_plan {
 };
 
 // Total: every event is legal in every state. *next and *plan are written whole.
-void apply_step(const struct apply *now, const struct apply_event *event, struct apply *next, struct apply_plan *plan);
+void apply_step(const struct apply *now, const struct apply_event *event, struct apply *next,
+    struct apply_plan *plan);
 // {0} with state IDLE.
 void apply_init(struct apply *apply);
 // True while a trial is under way: between recording it and its end.

@@ -3,10 +3,12 @@
 #include "actions.h"
 #include "agent.h"
 #include "cli.h"
+#include "commands.h"
 #include "fs.h"
 #include "keys.h"
 #include "log.h"
 #include "notify.h"
+#include "proc.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -81,6 +83,7 @@ static bool open_state(struct agent *agent, struct err *e)
     static const char *const folders[] = {"apply", "apply/jobs", "apply/kept", "apply/roots"};
     CLEANUP_FD state = -1;
     if (!spool_open(agent->config, &agent->spool, e) ||
+        !fs_check_private_dir(AT_FDCWD, agent->config->state, false, e) ||
         !fs_open_dir(AT_FDCWD, agent->config->state, &state, e)) {
         return false;
     }
@@ -232,13 +235,14 @@ static int subcommand(const struct config *config, int argc, char **argv)
         }
     }
     struct err e;
-    err_set(&e, CODE_USAGE, "no such command '%s': try keys, or none to serve", argv[0]);
+    err_set(&e, CODE_USAGE, "no such command '%s': try --help", argv[0]);
     return cli_fail("bento-apply", &e);
 }
 
 int main(int argc, char **argv)
 {
     log_open();
+    proc_forbid_dump();
     umask(0077);
     if (sodium_init() < 0) {
         log_err("libsodium does not start");
@@ -248,23 +252,33 @@ int main(int argc, char **argv)
         return job_main(
             argc - 1, argv + 1); // before anything else: its arguments are not ours to parse
     }
+    if (argc > 1 && strcmp(argv[1], "verify") == 0) {
+        return verify_main(argc - 1, argv + 1); // needs no configuration, has options of its own
+    }
     const char *path = DEFAULT_CONFIG;
-    bool no_systemd = false;
+    bool no_systemd = false, force = false;
     const struct cli_option options[] = {
         {'c', "config", "FILE", "the node's configuration (default " DEFAULT_CONFIG ")", &path,
             NULL},
         {0, "no-systemd", NULL, "run jobs as plain child processes, where there is no systemd",
             NULL, &no_systemd},
+        {0, "force", NULL, "bootstrap: replace the configuration of another fleet", NULL, &force},
         {0, NULL, NULL, NULL, NULL, NULL},
     };
     const struct cli cli = {.program = "bento-apply",
-        .synopsis = "[keys]",
+        .synopsis = "[keys | bootstrap FILE | selfcheck ENVELOPE | verify …]",
         .purpose = "Verifies releases, builds, switches, confirms, and goes back if the broker "
                    "cannot be reached.",
         .example = "bento-apply keys | ssh admin@desk bento add-host laptop --keys -",
         .options = options};
     int words;
     argv = cli_parse(&cli, argc, argv, &words);
+    if (words > 0 && strcmp(argv[0], "bootstrap") == 0) {
+        return bootstrap_main(path, force, words, argv);
+    }
+    if (words > 0 && strcmp(argv[0], "selfcheck") == 0) {
+        return selfcheck_main(path, words, argv);
+    }
     bool keys = words == 1 && strcmp(argv[0], "keys") == 0;
     char self[PATH_MAX], config_path[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);

@@ -143,14 +143,11 @@ void config_defaults(const char *path, struct config *config)
     };
 }
 
-bool config_open(const char *path, struct config *config, struct err *e)
+static bool take(struct conf *conf, const char *path, struct config *config, struct err *e)
 {
     config_defaults(path, config);
-    if (!fs_check_private(AT_FDCWD, path, false, e)) {
-        return false;
-    }
-    config->conf = conf_open(path, e);
-    if (config->conf == NULL) {
+    config->conf = conf;
+    if (conf == NULL) {
         return false;
     }
     read_all(config);
@@ -159,6 +156,16 @@ bool config_open(const char *path, struct config *config, struct err *e)
         return false;
     }
     return true;
+}
+
+bool config_open(const char *path, struct config *config, struct err *e)
+{
+    return fs_check_private(AT_FDCWD, path, false, e) && take(conf_open(path, e), path, config, e);
+}
+
+bool config_parse(struct bytes text, const char *name, struct config *config, struct err *e)
+{
+    return take(conf_parse(text, name, e), name, config, e);
 }
 
 void config_clear(struct config *config)

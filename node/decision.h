@@ -1,5 +1,6 @@
-// How a trial ends is decided once: commit, revert and the dead man's switch take one lock and obey one record, so that they
-// never undo each other. The record names its trial; one about another trial says nothing.
+// How a trial ends is decided once: commit, revert and the dead man's switch take one lock and obey
+// one record, so that they never undo each other. The record names its trial; one about another
+// trial says nothing.
 #pragma once
 
 #include "job.h"
@@ -14,4 +15,5 @@ enum decision {
 // dir: state/apply. A record that cannot be read is DECISION_NONE.
 enum decision decision_read(int dir, const struct job_key *key);
 // Durable when it returns true; works on a full disk once the file exists.
-MUST_CHECK bool decision_write(int dir, const struct job_key *key, enum decision decision, struct err *e);
+MUST_CHECK bool decision_write(
+    int dir, const struct job_key *key, enum decision decision, struct err *e);

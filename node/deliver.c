@@ -47,22 +47,24 @@ static void forget_done(struct deliver *deliver)
     deliver->acks.count = kept;
 }
 
-static void acknowledge(struct deliver *deliver)
+// False if it could not be noted: then the status is sent again later, and stored once.
+static bool acknowledge(struct deliver *deliver)
 {
     struct buf text CLEANUP(buf_clear) = {0};
     struct err e;
     forget_done(deliver);
     if (deliver->acks.count == ACKS_MAX) {
         log_warning("too many acknowledgements wait for bento-apply: is it running?");
-        return;
+        return false;
     }
     deliver->acks.list[deliver->acks.count++] = deliver->current;
     acks_encode(&deliver->acks, &text);
     if (!fs_write(deliver->spool->in, "acked", buf_bytes(&text), 0600, &e)) {
-        log_err("acknowledgement not written error=\"%s\"",
-            e.text); // the status is sent again; stored once
+        log_err("acknowledgement not written error=\"%s\"", e.text);
         deliver->acks.count--;
+        return false;
     }
+    return true;
 }
 
 static void try_later(struct deliver *deliver, const char *why)
@@ -103,8 +105,11 @@ static void on_reply(void *context, bool ok, struct bytes reply, const struct er
     }
     if (code == CODE_OK && is_acknowledgement(deliver, &in)) {
         log_info("status delivered seq=%" PRIu64, deliver->current.seq);
+        if (!acknowledge(deliver)) {
+            try_later(deliver, "its acknowledgement could not be noted");
+            return;
+        }
         deliver->retry_ms = RETRY_MIN_MS;
-        acknowledge(deliver);
         deliver_scan(deliver);
     } else if (code == CODE_SEQ) {
         log_err("the collector holds another status under seq=%" PRIu64

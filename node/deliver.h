@@ -1,5 +1,5 @@
-// Brings signed statuses to the collector, in order, until it acknowledges them; across restarts, since what is not in
-// spool/in/acked is sent again (the collector stores the same bytes once).
+// Brings signed statuses to the collector, in order, until it acknowledges them; across restarts,
+// since what is not in spool/in/acked is sent again (the collector stores the same bytes once).
 #pragma once
 
 #include "link.h"

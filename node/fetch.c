@@ -93,8 +93,7 @@ static bool open_reply(struct fetch *fetch, bool ok, struct bytes reply, const s
     struct err e;
     fetch->asking = false;
     if (ok && reply_open(reply, in, code, elements, &e)) {
-        fetch->retry_ms = RETRY_MIN_MS;
-        return true;
+        return true; // an answer alone is no progress: the back-off ends with what it brings
     }
     try_later(fetch, ok ? &e : failure);
     return false;
@@ -124,6 +123,7 @@ static void hear(struct fetch *fetch, struct bytes envelope_bytes)
     }
     log_info("release heard of epoch=%" PRIu64 " release=%" PRIu64, head.epoch, head.release);
     pending_clear(&fetch->pending);
+    fetch->retry_ms = RETRY_MIN_MS;
     fetch->pending.any = true;
     fetch->pending.head = head;
     memcpy(fetch->pending.head_hash, hash, HASH_BYTES);
@@ -183,7 +183,15 @@ static void on_ticket(void *context, bool ok, struct bytes reply, const struct e
     if (code == CODE_OK && elements == 1) {
         have_ticket(fetch, wire_bin(&in, 1, PROVEN_BYTES_MAX));
     } else if (code == CODE_STALE && elements == 1) {
+        uint8_t before[HASH_BYTES];
+        memcpy(before, fetch->pending.head_hash, HASH_BYTES);
         hear(fetch, wire_bin(&in, 1, ENVELOPE_BYTES_MAX));
+        if (memcmp(before, fetch->pending.head_hash, HASH_BYTES) == 0) {
+            struct err e; // stale, and yet nothing newer: asking again at once would never end
+            err_set(&e, code, "the broker named no newer release");
+            try_later(fetch, &e);
+            return;
+        }
     } else if (code == CODE_NONE) {
         fetch->pending.asked = TICKET_NONE;
     } else {
@@ -215,6 +223,7 @@ static bool take_chunk(struct fetch *fetch, uint64_t offset, struct bytes chunk)
         try_later(fetch, &e);
         return false;
     }
+    fetch->retry_ms = RETRY_MIN_MS;
     return true;
 }
 
@@ -344,15 +353,18 @@ static void advance(struct fetch *fetch)
         }
         return;
     }
+    if (fetch->head_wanted) { // first: the broker may have forgotten what an older one lacks
+        ask_head(fetch);
+        return;
+    }
     for (size_t i = 0; i < fetch->want.blob_count; i++) {
         if (is_missing(fetch, fetch->want.blobs[i].hash)) {
             get_blob(fetch, &fetch->want.blobs[i]);
             return;
         }
     }
-    if (fetch->head_wanted) {
-        ask_head(fetch);
-    } else if (spool_is_empty(fetch)) {
+    fetch->retry_ms = RETRY_MIN_MS; // nothing is left to ask for
+    if (spool_is_empty(fetch)) {
         offered_clear(fetch);
         blobs_forget(&fetch->blobs, fetch->want.blobs, fetch->want.blob_count);
     }

@@ -1,206 +1,124 @@
 // From spool/in to the event RELEASE or REFUSED. Everything that a stranger may have written passes
-// through here and nowhere else: read once, checked by verify.h, and only then remembered.
+// through here and nowhere else: read once, checked by judge.h, and only then remembered.
 #include "agent.h"
 
+#include "floor.h"
 #include "fs.h"
+#include "judge.h"
 #include "kept.h"
-#include "keys.h"
 #include "log.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-// --- the floor: durable before anything else happens ---
-
-static bool read_floor(int at, const char *path, struct floor *floor, struct err *e)
-{
-    struct buf text CLEANUP(buf_clear) = {0};
-    if (!fs_read(at, path, 256, &text, e)) {
-        *floor = (struct floor){0};
-        return e->code == CODE_NONE;
-    }
-    return floor_decode(buf_bytes(&text), floor, e);
-}
-
-// The folder of the second copy: nobody else makes it.
-static bool make_copy_folder(const char *copy, struct err *e)
-{
-    char folder[PATH_MAX];
-    snprintf(folder, sizeof folder, "%s", copy);
-    char *slash = strrchr(folder, '/');
-    if (slash == NULL || slash == folder) {
-        return true;
-    }
-    *slash = '\0';
-    return fs_exists(AT_FDCWD, folder) || fs_make_dir(AT_FDCWD, folder, 0755, true, e);
-}
+#include <sys/stat.h>
 
 bool intake_load_floor(struct agent *agent, struct err *e)
 {
-    struct floor own, copy;
-    struct floor configured = {
-        .epoch = agent->config->epoch, .release = agent->config->minimum_release};
-    if (!make_copy_folder(agent->config->floor_copy, e) ||
-        !read_floor(agent->dir, "floor", &own, e) ||
-        !read_floor(AT_FDCWD, agent->config->floor_copy, &copy, e)) {
-        return err_wrap(e, "floor (move the damaged file away if the other copy is good)");
+    if (!floor_load(agent->config, agent->dir, &agent->floor, e)) {
+        return false;
     }
-    own = floor_merge(&own, &copy);
-    agent->floor = floor_merge(&own, &configured);
-    return true;
-}
-
-static bool floor_same(const struct floor *a, const struct floor *b)
-{
-    return a->epoch == b->epoch && a->release == b->release && a->has_hash == b->has_hash &&
-           memcmp(a->head_hash, b->head_hash, HASH_BYTES) == 0;
-}
-
-static bool raise_floor(struct agent *agent, const struct floor *raised, struct err *e)
-{
-    if (floor_same(&agent->floor, raised)) {
-        return true;
-    }
-    struct buf text CLEANUP(buf_clear) = {0};
-    floor_encode(raised, &text);
-    if (!fs_write(agent->dir, "floor", buf_bytes(&text), 0600, e) ||
-        !fs_write(AT_FDCWD, agent->config->floor_copy, buf_bytes(&text), 0600, e)) {
-        return err_wrap(e, "floor");
-    }
-    agent->floor = *raised;
-    return true;
+    // A copy that was lost is written again. Not so copies that contradict each other, and not a
+    // minimum of the configuration alone: a typing error there must not burn every later number.
+    struct floor none = {0}, known = agent->floor;
+    return known.poisoned || !known.has_hash ||
+           floor_raise(agent->config, agent->dir, &none, &known, e);
 }
 
 // --- one release ---
 
-enum verdict {
-    VERDICT_READY,   // opened
-    VERDICT_EMPTY,   // authentic, nothing for this node yet
-    VERDICT_MISSING, // authentic so far, a blob has to be fetched
-    VERDICT_SEEN,    // handled before
-    VERDICT_REFUSED, // *e has the code
-    VERDICT_LATER,   // we could not look (IO); *e says why
-};
-
-struct arrival {
-    struct head head;
-    uint8_t head_hash[HASH_BYTES];
-    uint8_t refused_hash[HASH_BYTES]; // SHA-256 of the envelope
-    struct opened opened;
-};
-
-static bool read_part(int dir, const char *name, size_t max, struct buf *out, struct err *e)
+// What bento-node put there instead of a file is not an accident of ours.
+static bool check_regular(int dir, const char *name, struct err *e)
 {
-    if (fs_read(dir, name, max, out, e)) {
-        return true;
-    }
-    // bento-node made the folder complete: a part that is not there or too long is not an accident
-    // of ours
-    if (e->code == CODE_NONE) {
-        e->code = CODE_FORMAT;
-    }
-    return false;
+    struct stat st;
+    bool odd = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(st.st_mode);
+    return odd ? err_set(e, CODE_FORMAT, "%.80s in the spool is no regular file", name) : true;
 }
 
-static enum verdict judge_error(const struct err *e)
-{
-    return e->code == CODE_IO || e->code == CODE_CONFIG ? VERDICT_LATER : VERDICT_REFUSED;
-}
+struct spooled {
+    int dir; // of the release
+    struct agent *agent;
+};
 
-static void want_blob(struct agent *agent, size_t index, const uint8_t *hash, uint64_t len)
+static bool read_blob(struct agent *agent, size_t index, const uint8_t *hash, uint64_t len,
+    struct buf *out, struct err *e)
 {
+    char name[HASH_HEX_BYTES];
     struct want_blob *blob = &agent->want.blobs[index];
     memcpy(blob->hash, hash, HASH_BYTES);
     blob->len = len;
     agent->want.blob_count = index + 1;
-}
-
-static bool read_blob(struct agent *agent, const uint8_t *hash, struct buf *blob, struct err *e)
-{
-    char name[HASH_HEX_BYTES];
     hex_encode(hash, HASH_BYTES, name);
-    return fs_read(agent->spool.blobs, name, BLOB_BYTES_MAX, blob, e);
+    return check_regular(agent->spool.blobs, name, e) &&
+           fs_read(agent->spool.blobs, name, (size_t)len, out, e);
 }
 
-static enum verdict open_ticket(
-    struct agent *agent, struct arrival *arrival, const struct ticket *ticket, struct err *e)
+// bento-node made the folder complete: one without an envelope is as wrong as a damaged one.
+static bool read_envelope(int dir, struct buf *out, struct err *e)
 {
-    struct buf bundle CLEANUP(buf_clear) = {0};
-    struct buf tree CLEANUP(buf_clear) = {0};
-    struct secret_key *identity CLEANUP(keys_free) = NULL;
-    want_blob(agent, 0, ticket->ct_hash, ticket->ct_len);
-    if (!read_blob(agent, ticket->ct_hash, &bundle, e)) {
-        return e->code == CODE_NONE ? VERDICT_MISSING : judge_error(e);
+    if (!check_regular(dir, "envelope", e)) {
+        return false;
     }
-    if (!keys_load_identity(agent->config, &identity, e) ||
-        !verify_bundle(ticket, buf_bytes(&bundle), identity, &arrival->opened, e)) {
-        return judge_error(e);
+    bool ok = fs_read(dir, "envelope", ENVELOPE_BYTES_MAX, out, e);
+    if (!ok && e->code == CODE_NONE) {
+        e->code = CODE_FORMAT;
     }
-    const struct bundle *opened = &arrival->opened.bundle;
-    if (opened->has_tree) {
-        want_blob(agent, 1, opened->tree_hash, opened->tree_len);
-        if (!read_blob(agent, opened->tree_hash, &tree, e)) {
-            return e->code == CODE_NONE ? VERDICT_MISSING : judge_error(e);
+    return ok;
+}
+
+static bool read_part(void *context, enum part part, const uint8_t hash[HASH_BYTES], uint64_t len,
+    struct buf *out, struct err *e)
+{
+    const struct spooled *spooled = context;
+    switch (part) {
+    case PART_ENVELOPE:
+        return read_envelope(spooled->dir, out, e);
+    case PART_PROVEN:
+        if (fs_exists(spooled->dir, "noticket")) {
+            return err_set(e, CODE_NONE, "the broker has no ticket for this node");
         }
+        return check_regular(spooled->dir, "proven", e) &&
+               fs_read(spooled->dir, "proven", PROVEN_BYTES_MAX, out, e);
+    case PART_BUNDLE:
+        return read_blob(spooled->agent, 0, hash, len, out, e);
+    case PART_TREE:
+        return read_blob(spooled->agent, 1, hash, len, out, e);
     }
-    if (!verify_tree(&arrival->opened, buf_bytes(&tree), e) ||
-        !kept_store(agent->kept, &arrival->opened, buf_bytes(&bundle), buf_bytes(&tree), e)) {
-        return judge_error(e);
-    }
-    return VERDICT_READY;
+    ASSERT(!"a part of the list");
 }
 
-// PROTOCOL.md §checks, in order.
-static enum verdict judge(struct agent *agent, int dir, struct arrival *arrival, struct err *e)
+static enum verdict judge(struct agent *agent, int dir, struct judged *judged, struct err *e)
 {
-    struct buf envelope CLEANUP(buf_clear) = {0};
-    struct buf proven CLEANUP(buf_clear) = {0};
-    struct floor raised;
-    struct ticket ticket;
-    if (!read_part(dir, "envelope", ENVELOPE_BYTES_MAX, &envelope, e)) {
-        return judge_error(e);
-    }
-    sha256(buf_bytes(&envelope), arrival->refused_hash);
-    if (!verify_head(&agent->config->trust, &agent->floor, buf_bytes(&envelope), &arrival->head,
-            arrival->head_hash, &raised, e)) {
-        return VERDICT_REFUSED;
-    }
-    if (memcmp(arrival->head_hash, agent->apply.seen, HASH_BYTES) == 0) {
-        return VERDICT_SEEN;
-    }
-    if (!raise_floor(agent, &raised, e)) {
+    struct spooled spooled = {.dir = dir, .agent = agent};
+    const struct judge judge = {.config = agent->config,
+        .dir = agent->dir,
+        .floor = &agent->floor,
+        .node_id = agent->node_id,
+        .seen = agent->apply.seen,
+        .unix_s = clock_unix_s(),
+        .read = read_part,
+        .context = &spooled};
+    enum verdict verdict = judge_release(&judge, judged, e);
+    if (verdict == VERDICT_READY && !kept_store(agent->kept, &judged->opened,
+                                        buf_bytes(&judged->bundle), buf_bytes(&judged->tree), e)) {
         return VERDICT_LATER;
     }
-    if (!verify_expiry(&arrival->head, clock_unix_s(), e)) {
-        return VERDICT_REFUSED;
-    }
-    if (fs_exists(dir, "noticket")) {
-        err_set(e, CODE_NOTICKET, "release %" PRIu64 " came without this node's ticket",
-            arrival->head.release);
-        return VERDICT_REFUSED;
-    }
-    if (!read_part(dir, "proven", PROVEN_BYTES_MAX, &proven, e) ||
-        !proven_verify(buf_bytes(&proven), &arrival->head, agent->node_id, &ticket, e)) {
-        return judge_error(e);
-    }
-    return ticket.ct_len == 0 ? VERDICT_EMPTY : open_ticket(agent, arrival, &ticket, e);
+    return verdict;
 }
 
-static void post_release(struct agent *agent, const struct arrival *arrival, bool empty)
+static void post_release(struct agent *agent, const struct judged *judged, bool empty)
 {
     struct queued_event *queued = agent_event(agent, EVENT_RELEASE);
     struct apply_config *config = &queued->config;
-    *config = (struct apply_config){.epoch = arrival->head.epoch,
-        .release = arrival->head.release,
-        .fallback_floor = arrival->head.fallback_floor};
-    memcpy(config->head_hash, arrival->head_hash, HASH_BYTES);
+    *config = (struct apply_config){.epoch = judged->head.epoch,
+        .release = judged->head.release,
+        .fallback_floor = judged->head.fallback_floor};
+    memcpy(config->head_hash, judged->head_hash, HASH_BYTES);
     if (!empty) {
-        const struct meta *meta = &arrival->opened.bundle.meta;
-        memcpy(config->digest, arrival->opened.digest, HASH_BYTES);
+        const struct meta *meta = &judged->opened.bundle.meta;
+        memcpy(config->digest, judged->opened.digest, HASH_BYTES);
         bytes_copy_text(meta->expected, config->path, sizeof config->path);
         config->action = meta->action;
         config->unit_failures = meta->unit_failures;
@@ -213,10 +131,10 @@ static void post_release(struct agent *agent, const struct arrival *arrival, boo
     agent_post(agent, queued);
 }
 
-static void post_refused(struct agent *agent, const struct arrival *arrival, const struct err *e)
+static void post_refused(struct agent *agent, const struct judged *judged, const struct err *e)
 {
     struct queued_event *queued = agent_event(agent, EVENT_REFUSED);
-    memcpy(queued->refused_hash, arrival->refused_hash, HASH_BYTES);
+    memcpy(queued->refused_hash, judged->envelope_hash, HASH_BYTES);
     queued->event.refused_hash = queued->refused_hash;
     queued->event.code = e->code;
     snprintf(agent->refusal, sizeof agent->refusal, "%s", e->text);
@@ -235,20 +153,20 @@ static void remove_release(struct agent *agent, const char *name)
 // Returns true if nothing older needs to be looked at.
 static bool take(struct agent *agent, const char *name)
 {
-    struct arrival arrival = {0};
+    struct judged judged;
     struct err e;
     CLEANUP_FD dir = -1;
     if (!fs_open_dir(agent->spool.in, name, &dir, &e)) {
         log_warning("release folder not opened error=\"%s\"", e.text);
         return false;
     }
-    enum verdict verdict = judge(agent, dir, &arrival, &e);
+    enum verdict verdict = judge(agent, dir, &judged, &e);
     bool done = true;
     switch (verdict) {
     case VERDICT_READY:
     case VERDICT_EMPTY:
         post_release(
-            agent, &arrival, verdict == VERDICT_EMPTY); // its folder goes when it has been seen
+            agent, &judged, verdict == VERDICT_EMPTY); // its folder goes when it has been seen
         break;
     case VERDICT_SEEN:
         remove_release(agent, name);
@@ -256,7 +174,7 @@ static bool take(struct agent *agent, const char *name)
     case VERDICT_MISSING: // bento-node is told by outbox_want()
         break;
     case VERDICT_REFUSED:
-        post_refused(agent, &arrival, &e);
+        post_refused(agent, &judged, &e);
         remove_release(agent, name);
         done = false;
         break;
@@ -264,7 +182,7 @@ static bool take(struct agent *agent, const char *name)
         log_err("release not looked at, tried again later error=\"%s\"", e.text);
         break;
     }
-    opened_clear(&arrival.opened);
+    judged_clear(&judged);
     return done;
 }
 
@@ -276,6 +194,21 @@ static int newest_first(const void *a, const void *b)
     return release_compare(epoch[1], release[1], epoch[0], release[0]);
 }
 
+// What no configuration of ours needs: ciphertexts, and the GC roots of their systems.
+static void forget_old(struct agent *agent)
+{
+    const struct apply *a = &agent->apply;
+    const uint8_t *needed[] = {a->target.digest, a->applied.digest, a->next.digest};
+    CLEANUP_FD roots = -1;
+    struct err e;
+    kept_forget(agent->kept, needed, 3);
+    if (!fs_open_dir(agent->dir, "roots", &roots, &e)) {
+        log_warning("old roots not removed error=\"%s\"", e.text);
+        return;
+    }
+    kept_forget(roots, needed, 3);
+}
+
 void intake_scan(struct agent *agent)
 {
     struct names names;
@@ -285,22 +218,21 @@ void intake_scan(struct agent *agent)
         return;
     }
     qsort(names.names, names.count, sizeof *names.names, newest_first);
-    bool done = false;
+    const char *const *taken = NULL;
     uint64_t epoch, release;
     for (size_t i = 0; i < names.count; i++) {
-        if (!spool_release_parse(names.names[i], &epoch, &release)) {
+        const char *const *name = (const char *const *)&names.names[i];
+        if (!spool_release_parse(*name, &epoch, &release)) {
             continue;
         }
-        if (done) {
-            remove_release(agent, names.names[i]); // an older one: the newest stands for all
-        } else {
-            done = take(agent, names.names[i]);
+        if (taken != NULL && newest_first(taken, name) < 0) {
+            remove_release(agent, *name); // an older one: the newest stands for all
+        } else if (take(agent, *name)) {
+            taken = name;
         }
     }
     names_clear(&names);
     agent_turn(agent);
-    const struct apply *a = &agent->apply;
-    const uint8_t *needed[] = {a->target.digest, a->applied.digest, a->next.digest};
-    kept_forget(agent->kept, needed, 3);
+    forget_old(agent);
     outbox_want(agent);
 }

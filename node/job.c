@@ -162,8 +162,11 @@ static bool launch(struct job *job, const struct start *start, struct err *e);
 
 static void on_gone(struct job *job)
 {
-    job->watch = NULL; // the caller's loop has removed it, or will
+    job->watch = NULL;
     jobs_look(job->jobs, job->kind, &job->record);
+    if (job->record.state == JOB_STATE_RUNNING) {
+        job->record.state = JOB_STATE_LOST; // its lock lives on in a child that has yet to exec
+    }
     bool muted = job->muted;
     job->muted = false;
     if (job->next != NULL) {
@@ -187,6 +190,7 @@ static void on_child(void *context, int status)
 {
     (void)status; // what counts is in the record
     struct job *job = context;
+    loop_remove(job->watch);
     on_gone(job);
 }
 
@@ -217,6 +221,21 @@ static bool attach(struct job *job)
     return true;
 }
 
+// By descriptor where it is not our child: its number may be another's as soon as it is gone.
+static void ask_to_end(const struct job *job)
+{
+    if (job->pidfd >= 0) {
+        syscall(SYS_pidfd_send_signal, job->pidfd, SIGTERM, NULL, 0);
+    } else {
+        kill(job->record.pid, SIGTERM);
+    }
+}
+
+static bool is_running(const struct job *job)
+{
+    return job->watch != NULL || job->record.state == JOB_STATE_RUNNING;
+}
+
 // Jobs that run but could not be watched when we looked.
 static void on_recheck(void *context)
 {
@@ -231,6 +250,8 @@ static void on_recheck(void *context)
             on_gone(job);
         } else if (!attach(job)) {
             loop_timer_set(jobs->recheck, RECHECK_MS);
+        } else if (job->muted) {
+            ask_to_end(job);
         }
     }
 }
@@ -336,7 +357,7 @@ bool jobs_start(struct jobs *jobs, enum job_kind kind, const struct job_key *key
                 job->record.key.attempt == key->attempt;
     struct start *start = xcalloc(1, sizeof *start);
     *start = (struct start){*key, copy_words(argv), copy_words(env), limit_ms};
-    if (job->watch != NULL) {
+    if (is_running(job)) {
         if (same && !job->muted) {
             start_free(start);
             return true;
@@ -346,8 +367,8 @@ bool jobs_start(struct jobs *jobs, enum job_kind kind, const struct job_key *key
         job->next = start;
         return true;
     }
-    bool known = same && (job->record.state == JOB_STATE_ENDED ||
-                             (job->record.state == JOB_STATE_LOST && !again));
+    bool good = job->record.state == JOB_STATE_ENDED && job->record.status == 0;
+    bool known = same && job->record.state != JOB_STATE_NONE && (good || !again);
     bool ok = known || launch(job, start, e);
     start_free(start);
     if (known) {
@@ -361,17 +382,16 @@ void jobs_stop(struct jobs *jobs, enum job_kind kind)
     struct job *job = &jobs->list[kind];
     start_free(job->next);
     job->next = NULL;
+    job->muted = is_running(job);
     if (job->watch != NULL) {
-        job->muted = true;
-        kill(job->record.pid,
-            SIGTERM); // our child or held by a pidfd: the number cannot be another's
-    }
+        ask_to_end(job);
+    } // else on_recheck() does, as soon as it can
 }
 
 void jobs_forget(struct jobs *jobs, enum job_kind kind)
 {
     struct job *job = &jobs->list[kind];
-    if (job->watch != NULL) {
+    if (is_running(job)) {
         jobs_stop(jobs, kind);
         return;
     }
@@ -452,9 +472,9 @@ static int supervise(pid_t pid, int pidfd, int signals, uint64_t limit_ms)
         int n = poll(fds, 2, wait_ms > 3600000 ? 3600000 : (int)wait_ms);
         if (n > 0 && fds[0].revents != 0) {
             int status = 0;
+            kill(-pid, SIGKILL); // nothing of it stays behind; before its number is free again
             while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
             }
-            kill(-pid, SIGKILL); // nothing of it stays behind
             return proc_status(status);
         }
         bool asked = n > 0 && fds[1].revents != 0;
@@ -497,6 +517,9 @@ static bool run(
         return false;
     }
     *status = supervise(pid, pidfd, signals, limit_ms);
+    if (out >= 0) {
+        (void)!fsync(out);
+    }
     return true;
 }
 

@@ -5,7 +5,6 @@
 
 #include <string.h>
 
-#define JOURNAL_BYTES_MAX 8192u
 #define CONFIG_FIELDS 9
 #define REPORT_FIELDS 7
 #define MEMORY_FIELDS 4

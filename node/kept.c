@@ -76,7 +76,7 @@ static bool is_needed(const char *name, const uint8_t *const *needed, size_t cou
     char hex[HASH_HEX_BYTES];
     for (size_t i = 0; i < count; i++) {
         hex_encode(needed[i], HASH_BYTES, hex);
-        if (strcmp(hex, name) == 0) {
+        if (strncmp(hex, name, HASH_HEX_BYTES - 1) == 0) { // also what a job puts beside it
             return true;
         }
     }

@@ -1,5 +1,6 @@
-// Configurations that passed every check, as ciphertext: kept/DIGEST/{ticket,bundle,tree}. For jobs, for restarts, and for
-// going back. They are opened anew each time, so that nothing of a bundle lies on the disk in clear.
+// Configurations that passed every check, as ciphertext: kept/DIGEST/{ticket,bundle,tree}. For
+// jobs, for restarts, and for going back. They are opened anew each time, so that nothing of a
+// bundle lies on the disk in clear.
 #pragma once
 
 #include "config.h"
@@ -9,9 +10,11 @@
 MUST_CHECK bool kept_store(
     int kept, const struct opened *opened, struct bytes bundle, struct bytes tree, struct err *e);
 // Checks and opens it again. opened_clear() on success.
-MUST_CHECK bool kept_open(int kept, const uint8_t digest[HASH_BYTES], const struct secret_key *identity,
-    struct opened *opened, struct err *e);
-// The same for a job: by the digest in hex, from the folder of the configuration, with the identity from its file.
-MUST_CHECK bool kept_load(const struct config *config, const char *digest_hex, struct opened *opened, struct err *e);
-// Removes all but the needed ones.
+MUST_CHECK bool kept_open(int kept, const uint8_t digest[HASH_BYTES],
+    const struct secret_key *identity, struct opened *opened, struct err *e);
+// The same for a job: by the digest in hex, from the folder of the configuration, with the identity
+// from its file.
+MUST_CHECK bool kept_load(
+    const struct config *config, const char *digest_hex, struct opened *opened, struct err *e);
+// Removes all but the needed ones: everything whose name does not begin with one of their digests.
 void kept_forget(int kept, const uint8_t *const *needed, size_t count);

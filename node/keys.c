@@ -19,10 +19,12 @@ static void identity_path(const struct config *config, char path[PATH_MAX])
 {
     if (config->identity != NULL) {
         snprintf(path, PATH_MAX, "%s", config->identity);
-    } else if (access(HOST_KEY, R_OK) == 0) {
+        return;
+    }
+    // Once made, ours stays: a release that turns on sshd must not change who this node is.
+    snprintf(path, PATH_MAX, "%s/apply/identity", config->state);
+    if (access(path, F_OK) != 0 && access(HOST_KEY, R_OK) == 0) {
         snprintf(path, PATH_MAX, HOST_KEY);
-    } else {
-        snprintf(path, PATH_MAX, "%s/apply/identity", config->state);
     }
 }
 
@@ -58,11 +60,14 @@ void keys_free(struct secret_key **identity)
     }
 }
 
-// ssh-keygen writes PATH and PATH.pub; made beside and renamed, so that a crash leaves no half key.
-static bool make(const struct config *config, const char *path, const char *comment, struct err *e)
+// ssh-keygen writes PATH and PATH.pub. Made in a folder that is root's alone, given away and then
+// renamed: a crash leaves no half key, and bento-node cannot put a link in our way. owner: NULL for
+// ourselves.
+static bool make(const struct config *config, const char *path, const char *comment,
+    const struct passwd *owner, struct err *e)
 {
     char fresh[PATH_MAX];
-    snprintf(fresh, sizeof fresh, "%s.new", path);
+    snprintf(fresh, sizeof fresh, "%s/apply/%s.new", config->state, comment);
     if (unlink(fresh) != 0 && access(fresh, F_OK) == 0) {
         return err_set(e, CODE_IO, "cannot remove %s: %m", fresh);
     }
@@ -82,6 +87,9 @@ static bool make(const struct config *config, const char *path, const char *comm
     char public[PATH_MAX + 4];
     snprintf(public, sizeof public, "%s.pub", fresh);
     unlink(public);
+    if (made && owner != NULL && chown(fresh, owner->pw_uid, owner->pw_gid) != 0) {
+        made = err_set(e, CODE_IO, "cannot give %s to %s: %m", fresh, owner->pw_name);
+    }
     return made && fs_rename(AT_FDCWD, fresh, AT_FDCWD, path, e);
 }
 
@@ -89,20 +97,13 @@ bool keys_ensure(const struct config *config, struct err *e)
 {
     char path[PATH_MAX];
     identity_path(config, path);
-    if (config->identity == NULL && access(path, F_OK) != 0 && !make(config, path, "identity", e)) {
+    if (config->identity == NULL && access(path, F_OK) != 0 &&
+        !make(config, path, "identity", NULL, e)) {
         return false;
     }
     snprintf(path, sizeof path, "%s/node/tunnel", config->state);
-    if (access(path, F_OK) != 0) {
-        if (!make(config, path, "tunnel", e)) {
-            return false;
-        }
-        const struct passwd *pw = geteuid() == 0 ? getpwnam(config->node_user) : NULL;
-        if (pw != NULL && chown(path, pw->pw_uid, pw->pw_gid) != 0) {
-            return err_set(e, CODE_IO, "cannot give %s to %s: %m", path, config->node_user);
-        }
-    }
-    return true;
+    const struct passwd *owner = geteuid() == 0 ? getpwnam(config->node_user) : NULL;
+    return access(path, F_OK) == 0 || make(config, path, "tunnel", owner, e);
 }
 
 static bool print_line(const struct secret_key *key, const char *comment)

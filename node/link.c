@@ -67,7 +67,10 @@ static void answer(struct question *question, bool ok, struct bytes reply, const
     free(question);
 }
 
-// The question under way, if any, is answered with a failure: its connection is gone.
+static void on_ask(void *context);
+
+// The question under way, if any, is answered with a failure: its connection is gone. Those behind
+// it are asked over the next one, now and not when somebody happens to ask again.
 static void abandon(struct link *link, const char *why)
 {
     struct question *question = link->asking;
@@ -76,6 +79,7 @@ static void abandon(struct link *link, const char *why)
         struct err e;
         err_set(&e, CODE_UNREACHABLE, "%s", why);
         answer(question, false, (struct bytes){0}, &e);
+        loop_post(link->loop, on_ask, link);
     }
 }
 
@@ -234,7 +238,6 @@ static void ask_next(struct link *link)
             bus_req_open(link->loop, tunnel_rep_url(link->tunnel), REQ_RECEIVE_BYTES_MAX, &e);
         if (link->req == NULL) {
             abandon(link, e.text);
-            ask_next(link);
             return;
         }
     }

@@ -87,6 +87,25 @@ static void post_seq(struct agent *agent, enum apply_event_kind kind, uint64_t s
     agent_post(agent, queued);
 }
 
+// A node that is cut off for months keeps the newest ones.
+static void forget_oldest(struct agent *agent)
+{
+    struct names names;
+    struct err e;
+    size_t count = 0;
+    uint64_t seq;
+    if (!fs_list(agent->spool.out, &names, &e)) {
+        return;
+    }
+    for (size_t i = names.count; i-- > 0;) { // sorted by their padded numbers
+        if (spool_status_parse(names.names[i], &seq) && ++count > STATUSES_KEPT_PER_NODE &&
+            !fs_remove(agent->spool.out, names.names[i], &e)) {
+            log_warning("old status not removed error=\"%s\"", e.text);
+        }
+    }
+    names_clear(&names);
+}
+
 void outbox_queue(struct agent *agent)
 {
     const struct apply_report *report = &agent->apply.report;
@@ -105,6 +124,7 @@ void outbox_queue(struct agent *agent)
     log_info("status queued state=%s code=%s seq=%" PRIu64, node_state_word(report->state),
         code_name(report->code), report->seq);
     loop_timer_set(agent->beat, jitter(agent->config->poll_s * 1000, BEAT_JITTER_PERCENT));
+    forget_oldest(agent);
     post_seq(agent, EVENT_QUEUED, report->seq);
 }
 

@@ -12,12 +12,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+// By descriptor: in a folder of bento-node's the name may be something else the next moment.
 static bool give(int at, const char *name, uid_t uid, gid_t gid, mode_t mode, struct err *e)
 {
-    if (geteuid() == 0 && fchownat(at, name, uid, gid, AT_SYMLINK_NOFOLLOW) != 0) {
+    CLEANUP_FD dir = -1;
+    if (!fs_open_dir(at, name, &dir, e)) {
+        return false;
+    }
+    if (geteuid() == 0 && fchown(dir, uid, gid) != 0) {
         return err_set(e, CODE_IO, "cannot give %s to bento-node: %m", name);
     }
-    if (fchmodat(at, name, mode, 0) != 0) {
+    if (fchmod(dir, mode) != 0) {
         return err_set(e, CODE_IO, "cannot set the mode of %s: %m", name);
     }
     return true;
@@ -42,7 +47,8 @@ static bool make_folders(int state, const struct config *config, struct err *e)
         {"spool/out", geteuid(), 02750},
     };
     for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
-        if (fs_exists(state, folders[i].name)) {
+        // As root always: a crash may have come between making it and giving it away.
+        if (geteuid() != 0 && fs_exists(state, folders[i].name)) {
             continue;
         }
         if (!fs_make_dir(state, folders[i].name, 0700, false, e) ||
@@ -90,11 +96,14 @@ void spool_release_name(uint64_t epoch, uint64_t release, const uint8_t head_has
 
 bool spool_release_parse(const char *name, uint64_t *epoch, uint64_t *release)
 {
-    char hex[17];
-    int end = 0;
-    return name[0] >= '0' && name[0] <= '9' &&
-           sscanf(name, "%" SCNu64 ".%" SCNu64 ".%16[0-9a-f]%n", epoch, release, hex, &end) == 3 &&
-           name[end] == '\0' && strlen(hex) == 16;
+    char hex[17], same[RELEASE_NAME_BYTES];
+    uint8_t hash[HASH_BYTES] = {0};
+    if (sscanf(name, "%" SCNu64 ".%" SCNu64 ".%16[0-9a-f]", epoch, release, hex) != 3 ||
+        !hex_decode(hex, strlen(hex), hash, 8)) {
+        return false;
+    }
+    spool_release_name(*epoch, *release, hash, same); // scanf takes signs, spaces and what is left
+    return strcmp(name, same) == 0;
 }
 
 void spool_status_name(uint64_t seq, char name[STATUS_NAME_BYTES])
@@ -105,9 +114,12 @@ void spool_status_name(uint64_t seq, char name[STATUS_NAME_BYTES])
 
 bool spool_status_parse(const char *name, uint64_t *seq)
 {
-    int end = 0;
-    return strlen(name) == 27 && sscanf(name, "%20" SCNu64 ".status%n", seq, &end) == 1 &&
-           end == 27;
+    char same[STATUS_NAME_BYTES];
+    if (sscanf(name, "%20" SCNu64, seq) != 1) {
+        return false;
+    }
+    spool_status_name(*seq, same);
+    return strcmp(name, same) == 0;
 }
 
 void want_encode(const struct want *want, struct buf *out)
@@ -164,5 +176,9 @@ bool acks_decode(struct bytes message, struct acks *acks, struct err *e)
         acks->list[i].seq = wire_u64(&in, UINT64_MAX);
         wire_bin_copy(&in, acks->list[i].hash, HASH_BYTES);
     }
-    return wire_end(&in, "acked", e);
+    if (!wire_end(&in, "acked", e)) {
+        acks->count = 0;
+        return false;
+    }
+    return true;
 }

@@ -1,30 +1,32 @@
-// The folder between bento-node, which talks, and bento-apply, which acts. Neither trusts what the other left half-done:
-// everything enters by rename, is read once, and carries a version. inotify only wakes; both rescan.
+// The folder between bento-node, which talks, and bento-apply, which acts. Neither trusts what the
+// other left half-done: everything enters by rename, is read once, and carries a version. inotify
+// only wakes; both rescan.
 //
 //     in/   bento-node's     EPOCH.RELEASE.HEAD16/   envelope, and proven or an empty `noticket`
 //                            blobs/HEX               ciphertexts by the hash that names them
 //                            acked                   which statuses the collector has
 //     out/  bento-apply's    SEQ.status              signed, until acked
-//                            want                    what bento-apply has seen, lacks, and must be reached with
+//                            want                    what bento-apply has seen, lacks, and must be
+//                            reached with
 #pragma once
 
+#include "bounds.h"
 #include "bytes.h"
 #include "config.h"
-#include "bounds.h"
 
 struct spool {
     int in, blobs, out; // folders
 };
 
-// Opens the folders; makes those that are missing (state/ 0755, spool/ 0755, in/ and node/ for the node user, out/ setgid for its
-// group) where we may. IO.
+// Opens the folders; makes those that are missing (state/ 0755, spool/ 0755, in/ and node/ for the
+// node user, out/ setgid for its group) where we may. IO.
 MUST_CHECK bool spool_open(const struct config *config, struct spool *spool, struct err *e);
 void spool_close(struct spool *spool);
 
 #define RELEASE_NAME_BYTES 80
 // "1.1732360000.0123456789abcdef" for its folder in in/.
-void spool_release_name(
-    uint64_t epoch, uint64_t release, const uint8_t head_hash[HASH_BYTES], char name[RELEASE_NAME_BYTES]);
+void spool_release_name(uint64_t epoch, uint64_t release, const uint8_t head_hash[HASH_BYTES],
+    char name[RELEASE_NAME_BYTES]);
 MUST_CHECK bool spool_release_parse(const char *name, uint64_t *epoch, uint64_t *release);
 
 #define STATUS_NAME_BYTES 32
@@ -42,8 +44,8 @@ struct want {
         uint8_t hash[HASH_BYTES];
         uint64_t len;
     } blobs[WANT_BLOBS_MAX]; // of the newest configuration: fetch what is missing, drop all others
-    // reach_seq ≠ 0: deliver this status over a connection dialled after this want was seen; with anew, over a tunnel started
-    // after it too (the system changed under the old one).
+    // reach_seq ≠ 0: deliver this status over a connection dialled after this want was seen; with
+    // anew, over a tunnel started after it too (the system changed under the old one).
     uint64_t reach_seq;
     bool anew;
 };

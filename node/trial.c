@@ -121,10 +121,9 @@ static int commit(struct trial *t, struct err *e)
         return 0;
     }
     struct err second;
-    if (!install(t, t->old_profile)) {
+    if (!install(t, t->old_profile)) { // left as DECISION_COMMIT: revert() writes it again
         fprintf(stderr, "the old boot entry could not be written again either\n");
-    }
-    if (!decision_write(t->state, &t->key, DECISION_REVERT, &second)) {
+    } else if (!decision_write(t->state, &t->key, DECISION_REVERT, &second)) {
         fprintf(stderr, "%s\n", second.text);
     }
     err_set(e, CODE_COMMIT, "profile or boot loader not written, the old ones were put back");
@@ -196,13 +195,17 @@ static int revert(struct trial *t, bool deadman, struct err *e)
     if (deadman && !may_fire(t, e)) { // decided while we waited for the lock
         return REVERT_EXIT_OVER;
     }
+    // A commit that was cut short may have left the old profile and the new boot entry.
+    bool entry_is_old = decision_read(t->state, &t->key) != DECISION_COMMIT;
     if (!decision_write(t->state, &t->key, DECISION_REVERT, e)) {
         fprintf(stderr, "%s\n", e->text); // going back matters more than remembering it
     }
-    if (!profile_is(t, t->old_profile) && !install(t, t->old_profile)) {
+    if (!(entry_is_old && profile_is(t, t->old_profile)) && !install(t, t->old_profile)) {
         fprintf(stderr, "the old profile %s could not be restored\n", t->old_profile);
     }
-    int status = runs(t, t->old_path) ? 0 : switch_to(t, t->old_path, "test", "NIXOS_NO_CHECK=1");
+    // Also if it is the current one: a switch that was ended in the middle has stopped units
+    // already.
+    int status = switch_to(t, t->old_path, "test", "NIXOS_NO_CHECK=1");
     if (!runs(t, t->old_path) || !profile_is(t, t->old_profile)) {
         err_set(e, CODE_SWITCH, "%s is not back, switch-to-configuration ended with %d",
             t->old_path, status);

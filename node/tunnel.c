@@ -34,6 +34,7 @@ struct ssh_command {
 static void on_child(void *context, int status)
 {
     struct tunnel *tunnel = context;
+    loop_remove(tunnel->child);
     tunnel->child = NULL;
     tunnel->pid = 0;
     log_warning("tunnel ended status=%d", status);

@@ -51,6 +51,17 @@ void public_key_encode(const struct public_key *key, struct buf *blob)
         sshwire_put_text(blob, key->application);
 }
 
+// sodium_base642bin() of 1.0.18 takes a NUL for one of the characters to ignore, and any byte above
+// 127 for the last digit.
+static bool is_ascii(struct bytes base64)
+{
+    for (size_t i = 0; i < base64.len; i++) {
+        if (base64.at[i] == '\0' || base64.at[i] > 127)
+            return false;
+    }
+    return true;
+}
+
 // The part of *line up to a space, which is consumed too.
 static struct bytes take_word(struct bytes *line)
 {
@@ -77,7 +88,7 @@ bool public_key_parse(struct bytes line, struct public_key *key, struct err *e)
     uint8_t blob[BLOB_BYTES_ROOM];
     size_t blob_len;
     struct public_key found;
-    if (base64.len == 0 ||
+    if (base64.len == 0 || !is_ascii(base64) ||
         sodium_base642bin(blob, sizeof(blob), (const char *)base64.at, base64.len, NULL, &blob_len,
             NULL, sodium_base64_VARIANT_ORIGINAL) != 0 ||
         !public_key_decode(bytes_of(blob, blob_len), &found, e) ||
@@ -153,8 +164,7 @@ static bool unarmor(struct bytes pem, struct buf *raw, struct err *e)
     if (pem.len < begin + end || memcmp(pem.at + pem.len - end, PEM_END, end) != 0)
         return damaged(e);
     struct bytes base64 = bytes_of(pem.at + begin, pem.len - begin - end);
-    // sodium would take a NUL for one of the characters to ignore.
-    if (base64.len == 0 || memchr(base64.at, '\0', base64.len) != NULL)
+    if (base64.len == 0 || !is_ascii(base64))
         return damaged(e);
     buf_reserve(raw, base64.len);
     if (sodium_base642bin(raw->at, raw->room, (const char *)base64.at, base64.len, "\n", &raw->len,

@@ -11,3 +11,21 @@ function(bento_sim_test name)
 endfunction()
 bento_sim_test(apply_table apply_core)
 bento_sim_test(apply_sim apply_core)
+
+bento_unit_test(config node_common)
+bento_unit_test(spool node_common)
+bento_unit_test(journal node_apply)
+bento_unit_test(blobs node_link)
+bento_unit_test(verify node_apply)
+
+# Real processes, with the real bento-apply as the wrapper of jobs.
+bento_unit_test(job node_apply)
+target_compile_definitions(test_job PRIVATE BENTO_APPLY="$<TARGET_FILE:bento-apply>")
+add_dependencies(test_job bento-apply)
+
+# The ends of a trial on a real Nix profile; skipped where there is no Nix.
+bento_unit_test(trial node_apply)
+target_compile_definitions(test_trial PRIVATE
+    BENTO_APPLY="$<TARGET_FILE:bento-apply>" FLEET="${CMAKE_CURRENT_SOURCE_DIR}/fleet")
+add_dependencies(test_trial bento-apply)
+set_tests_properties(unit/trial PROPERTIES LABELS e2e TIMEOUT 180)

@@ -27,3 +27,8 @@ bento_e2e_test(demo ${PROJECT_SOURCE_DIR}/script/demo 180)
 foreach(test lab tunnel trees modes bad_input)
     bento_e2e_test(${test} ${CMAKE_CURRENT_SOURCE_DIR}/e2e/${test}.sh 300)
 endforeach()
+
+# For script/bench.
+add_executable(bench_verify bench/verify.c)
+target_link_libraries(bench_verify PRIVATE node_apply)
+set_target_properties(bench_verify PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${BENTO_BIN})

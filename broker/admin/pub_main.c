@@ -4,6 +4,7 @@
 #include "follow.h"
 #include "loop.h"
 #include "nix.h"
+#include "proc.h"
 #include "remote.h"
 #include "select.h"
 #include "sign.h"
@@ -432,6 +433,7 @@ int main(int argc, char **argv)
 {
     int word_count, status = 0;
     struct err e;
+    proc_forbid_dump();
     char **words = cli_parse(&cli, argc, argv, &word_count);
     if (sodium_init() < 0) {
         err_set(&e, CODE_IO, "libsodium does not start");

@@ -1,7 +1,8 @@
-// The admin's side of a broker's admin endpoint: publish, query, follow. Speaks the protocol like anybody else, over the
-// broker's Unix sockets, from afar through ssh, which forwards both.
+// The admin's side of a broker's admin endpoint: publish, query, follow. Speaks the protocol like
+// anybody else, over the broker's Unix sockets, from afar through ssh, which forwards both.
 //
-// Nothing that comes back is trusted here: callers verify releases (release_verify) and statuses (status_verify).
+// Nothing that comes back is trusted here: callers verify releases (release_verify) and statuses
+// (status_verify).
 #pragma once
 
 #include "release.h"
@@ -9,13 +10,15 @@
 
 struct remote;
 
-// where: an absolute path of admin.sock (events.sock lies beside it), or ssh://[user@]host[:port][/path/of/admin.sock], which
-// starts `ssh -N -L …` with the user's own ssh configuration and waits until it forwards (prompts go to the terminal).
-// UNREACHABLE with what to do.
+// where: an absolute path of admin.sock (events.sock lies beside it), or
+// ssh://[user@]host[:port][/path/of/admin.sock], which starts `ssh -N -L …` with the user's own ssh
+// configuration and waits until it forwards (prompts go to the terminal). UNREACHABLE with what to
+// do.
 MUST_CHECK bool remote_open(const char *where, struct remote **remote, struct err *e);
 void remote_close(struct remote *remote); // ends the ssh; NULL is fine
 void remote_closep(struct remote **remote);
-const char *remote_events_url(const struct remote *remote); // ipc://…/events.sock, a PUB of `signed` statuses and published heads
+const char *remote_events_url(const struct remote
+        *remote); // ipc://…/events.sock, a PUB of `signed` statuses and published heads
 
 struct remote_release {
     bool present; // false: nothing was ever published
@@ -24,18 +27,21 @@ struct remote_release {
     size_t ticket_count;
     struct bytes *tickets;
 };
-MUST_CHECK bool remote_get_release(struct remote *remote, struct remote_release *release, struct err *e);
+MUST_CHECK bool remote_get_release(
+    struct remote *remote, struct remote_release *release, struct err *e);
 void remote_release_clear(struct remote_release *release);
 
 // missing[i] is set for those of `count` blobs that the broker does not hold whole.
-MUST_CHECK bool remote_missing_blobs(struct remote *remote, const merkle_hash *hashes, size_t count, bool *missing,
-    struct err *e);
+MUST_CHECK bool remote_missing_blobs(
+    struct remote *remote, const merkle_hash *hashes, size_t count, bool *missing, struct err *e);
 // In chunks; goes on where an interrupted upload stopped.
-MUST_CHECK bool remote_put_blob(struct remote *remote, const uint8_t hash[HASH_BYTES], struct bytes blob, struct err *e);
-// base: hash of the head that this release replaces, zeros if none. STALE if another one came in between; the broker's own
-// code and sentence if it refused.
-MUST_CHECK bool remote_publish(struct remote *remote, const uint8_t base[HASH_BYTES], struct bytes envelope,
-    struct bytes roster, const struct bytes *tickets, size_t ticket_count, struct err *e);
+MUST_CHECK bool remote_put_blob(
+    struct remote *remote, const uint8_t hash[HASH_BYTES], struct bytes blob, struct err *e);
+// base: hash of the head that this release replaces, zeros if none. STALE if another one came in
+// between; the broker's own code and sentence if it refused.
+MUST_CHECK bool remote_publish(struct remote *remote, const uint8_t base[HASH_BYTES],
+    struct bytes envelope, struct bytes roster, const struct bytes *tickets, size_t ticket_count,
+    struct err *e);
 
 struct remote_status {
     uint8_t node_id[HASH_BYTES];
@@ -49,8 +55,9 @@ struct remote_statuses {
     struct buf *pages;
 };
 // The newest status of every node (all pages).
-MUST_CHECK bool remote_get_statuses(struct remote *remote, struct remote_statuses *statuses, struct err *e);
+MUST_CHECK bool remote_get_statuses(
+    struct remote *remote, struct remote_statuses *statuses, struct err *e);
 // Up to `max` statuses of one node, newest first.
-MUST_CHECK bool remote_get_history(struct remote *remote, const uint8_t node_id[HASH_BYTES], size_t max,
-    struct remote_statuses *statuses, struct err *e);
+MUST_CHECK bool remote_get_history(struct remote *remote, const uint8_t node_id[HASH_BYTES],
+    size_t max, struct remote_statuses *statuses, struct err *e);
 void remote_statuses_clear(struct remote_statuses *statuses);

@@ -180,6 +180,10 @@ static bool collect(struct signing *signing, const char *key_file, struct err *e
     const char *named = key_file                                ? key_file
                         : from_environment && *from_environment ? from_environment
                                                                 : NULL;
+    if (named && !fs_exists(AT_FDCWD, named)) {
+        return err_set(
+            e, CODE_CONFIG, "%s: no such key file: give --key the private key of a signer", named);
+    }
     if (named && !try_key(signing, named, false, e)) {
         return err_wrap(e, "%s", named); // asked for by name: nothing else will do
     }

@@ -64,7 +64,8 @@ static json_t *row_json(const struct report_row *row)
 static void print(json_t *value, FILE *out)
 {
     ASSERT(value);
-    (void)json_dumpf(value, out, JSON_INDENT(2)); // a full disk shows in ferror(out), which the caller looks at
+    (void)json_dumpf(
+        value, out, JSON_INDENT(2)); // a full disk shows in ferror(out), which the caller looks at
     fputc('\n', out);
     json_decref(value);
 }

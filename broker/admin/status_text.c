@@ -62,7 +62,7 @@ static void add_row(
     const char *mark = view_remote_emoji(row->view.remote);
     snprintf(remote, sizeof remote, "%s%s%s", running, *mark ? " " : "", mark);
     if (row->has_status || row->tampered)
-        duration_text(now_s > row->received_s ? now_s - row->received_s : 0, heard);
+        duration_text(now_s > row->view.heard_s ? now_s - row->view.heard_s : 0, heard);
     if (row->view.behind && now_s > report->release.head.release)
         duration_text(now_s - report->release.head.release, config);
     struct buf state = {0};

@@ -2,10 +2,19 @@
 
 #include <string.h>
 
-// 2.5 polls: one may be lost, and they are jittered by 20 %.
-static bool is_silent(const struct view_input *in)
+// Who holds the collector may say of an old status that it came just now. A node's own word for the
+// time may be wrong as well, but a status is not older than the release that it names.
+static uint64_t heard_at(const struct view_input *in)
 {
-    return in->now_s > in->received_s && (in->now_s - in->received_s) * 2 > in->poll_s * 5;
+    const struct status *s = in->status;
+    uint64_t signed_s = s->time > s->release ? s->time : s->release;
+    return signed_s < in->received_s ? signed_s : in->received_s;
+}
+
+// 2.5 polls: one may be lost, and they are jittered by 20 %.
+static bool is_silent(uint64_t heard_s, const struct view_input *in)
+{
+    return in->now_s > heard_s && (in->now_s - heard_s) * 2 > in->poll_s * 5;
 }
 
 static enum view_remote remote_of(const struct view_input *in)
@@ -127,13 +136,14 @@ static bool tells_code(enum view_state state)
 
 void view_of(const struct view_input *in, struct view *view)
 {
-    *view = (struct view){.remote = remote_of(in)};
+    *view = (struct view){.remote = remote_of(in), .heard_s = in->received_s};
     view->state = state_of(in, view->remote);
     view->severity = view_state_severity(view->state);
     if (!in->status)
         return;
     const struct status *s = in->status;
-    view->silent = is_silent(in);
+    view->heard_s = heard_at(in);
+    view->silent = is_silent(view->heard_s, in);
     if (view->silent)
         view->severity = SEVERITY_FAILING;
     view->behind = head_order(in) < 0;

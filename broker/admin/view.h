@@ -97,6 +97,8 @@ struct view {
     enum code code;              // CODE_OK: there is nothing to add
     bool inconclusive;           // rolled back while the network was gone anyway
     enum view_remote remote;
+    uint64_t heard_s; // the earlier of when the status came, as the broker says, and when the node
+                      // signed it
     bool silent, behind;
     bool applied; // runs the configuration of the current release
     bool settled; // the current release is over and done for this node, well or not: nothing more

@@ -1,4 +1,5 @@
-// Command lines from a table that also prints the help. Exit status: 0 done, 1 failed, 64 usage (in every program).
+// Command lines from a table that also prints the help. Exit status: 0 done, 1 failed, 64 usage (in
+// every program).
 #pragma once
 
 #include "err.h"
@@ -6,27 +7,30 @@
 #define EXIT_USAGE 64
 
 struct cli_option {
-    char letter;        // 0: none
-    const char *name;   // "config"; NULL ends the table
-    const char *value;  // NULL: a flag; else its name in the help, "FILE". "[=SECONDS]": the value may be left out (and is
-                        // given with = only); then flag is set in any case, text if there is one
+    char letter;       // 0: none
+    const char *name;  // "config"; NULL ends the table
+    const char *value; // NULL: a flag; else its name in the help, "FILE". "[=SECONDS]": the value
+                       // may be left out (and is given with = only); then flag is set in any case,
+                       // text if there is one
     const char *help;
-    const char **text;  // where a value goes
-    bool *flag;         // where a flag goes
+    const char **text; // where a value goes
+    bool *flag;        // where a flag goes
 };
 
 struct cli {
-    const char *program;  // "bento-pub"
-    const char *synopsis; // "[HOST…|GLOB|@TAG…]"
-    const char *purpose;  // one or two sentences
-    const char *example;  // a line or two
+    const char *program;              // "bento-pub"
+    const char *synopsis;             // "[HOST…|GLOB|@TAG…]"
+    const char *purpose;              // one or two sentences
+    const char *example;              // a line or two
     const struct cli_option *options; // --help and --version are added
 };
 
-// Parses; options and words may be mixed, `--` ends options, --name=value works. On return argv[0..*words-1] holds the words
-// (argv itself is reordered). --help and --version print and exit 0. On a mistake: prints one line with what to do, exits 64.
+// Parses; options and words may be mixed, `--` ends options, --name=value works. On return
+// argv[0..*words-1] holds the words (argv itself is reordered). --help and --version print and exit
+// 0. On a mistake: prints one line with what to do, exits 64.
 char **cli_parse(const struct cli *cli, int argc, char **argv, int *words);
-// "bento-pub: …" on stderr, bounded and escaped; returns 1, so that `return cli_fail(&e)` reads well. 64 for CODE_USAGE.
+// "bento-pub: …" on stderr, bounded and escaped; returns 1, so that `return cli_fail(&e)` reads
+// well. 64 for CODE_USAGE.
 int cli_fail(const char *program, const struct err *e);
 // Nearest of `count` names to a typo (edit distance ≤ 2), or NULL.
 const char *cli_nearest(const char *typo, const char *const *names, size_t count);

@@ -518,7 +518,8 @@ bool fs_lock(int at, const char *path, bool wait, int *fd, struct err *e)
     return true;
 }
 
-bool fs_check_private(int at, const char *path, bool secret, struct err *e)
+static bool check_private(
+    int at, const char *path, mode_t type, bool secret, const char *what, struct err *e)
 {
     struct stat st;
     if (fstatat(at, path, &st, 0) != 0) {
@@ -528,8 +529,8 @@ bool fs_check_private(int at, const char *path, bool secret, struct err *e)
         return err_set(e, CODE_CONFIG, "cannot look at %s: %m", w.text);
     }
     struct where w = where(at, path);
-    if (!S_ISREG(st.st_mode))
-        return err_set(e, CODE_CONFIG, "%s is not a regular file", w.text);
+    if ((st.st_mode & S_IFMT) != type)
+        return err_set(e, CODE_CONFIG, "%s is not a %s", w.text, what);
     if (st.st_uid != 0 && st.st_uid != geteuid())
         return err_set(e, CODE_CONFIG,
             "%.200s belongs to user %u, who could change it at will: chown root %.200s", w.text,
@@ -541,6 +542,16 @@ bool fs_check_private(int at, const char *path, bool secret, struct err *e)
         return err_set(
             e, CODE_CONFIG, "others may write %.200s: chmod go-w %.200s", w.text, w.text);
     return true;
+}
+
+bool fs_check_private(int at, const char *path, bool secret, struct err *e)
+{
+    return check_private(at, path, S_IFREG, secret, "regular file", e);
+}
+
+bool fs_check_private_dir(int at, const char *path, bool secret, struct err *e)
+{
+    return check_private(at, path, S_IFDIR, secret, "folder", e);
 }
 
 // A slot: 64 bytes of header, then the record. Numbers are little-endian. Frozen: other versions of
@@ -584,7 +595,7 @@ static void slot_encode(struct buf *slot, uint64_t generation, struct bytes reco
     buf_clear(&covered);
 }
 
-// Generation of a slot, 0 if it is empty, torn or damaged.
+// Generation of a slot, 0 if it is empty, torn or damaged, or so large that none could follow.
 static uint64_t slot_judge(struct bytes slot, struct bytes *record)
 {
     if (slot.len < SLOT_HEADER_BYTES || memcmp(slot.at, slot_magic, sizeof slot_magic) != 0)
@@ -598,7 +609,7 @@ static uint64_t slot_judge(struct bytes slot, struct bytes *record)
     slot_encode(&again, generation, *record); // covers the hash, the version and the zeros alike
     bool same = memcmp(again.at, slot.at, SLOT_HEADER_BYTES) == 0;
     buf_clear(&again);
-    return same ? generation : 0;
+    return same && generation != UINT64_MAX ? generation : 0;
 }
 
 static bool read_slot(const struct slots *slots, unsigned which, struct buf *out)

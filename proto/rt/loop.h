@@ -1,4 +1,5 @@
-// One thread, one poll: descriptors, timers, signals, children and posts from other threads become callbacks, one at a time.
+// One thread, one poll: descriptors, timers, signals, children and posts from other threads become
+// callbacks, one at a time.
 #pragma once
 
 #include "err.h"
@@ -15,21 +16,26 @@ typedef void loop_child_fn(void *context, int status); // as proc_status()
 struct loop *loop_new(void);
 void loop_free(struct loop *loop);
 void loop_freep(struct loop **loop);
-// Readable (or hung up). The descriptor stays the caller's, who removes the watch before closing it.
+// Readable (or hung up). The descriptor stays the caller's, who removes the watch before closing
+// it.
 struct loop_watch *loop_fd(struct loop *loop, int fd, loop_fn *fn, void *context);
-// One shot, after delay_ms of CLOCK_MONOTONIC (not running while suspended) or CLOCK_BOOTTIME if awake_only is false.
-// Returns a disarmed timer.
+// One shot, after delay_ms of CLOCK_MONOTONIC (not running while suspended) or CLOCK_BOOTTIME if
+// awake_only is false. Returns a disarmed timer.
 struct loop_watch *loop_timer(struct loop *loop, bool awake_only, loop_fn *fn, void *context);
 void loop_timer_set(struct loop_watch *timer, uint64_t delay_ms);
 void loop_timer_stop(struct loop_watch *timer);
 bool loop_timer_is_set(const struct loop_watch *timer);
-// Reaps the child, then calls fn, once; the watch stays until loop_remove(). Removed before that, nobody reaps. Takes the pidfd.
-struct loop_watch *loop_child(struct loop *loop, pid_t pid, int pidfd, loop_child_fn *fn, void *context);
-// Blocks the signal (in the calling thread: call it before others are started) and calls fn when it comes.
+// Reaps the child, then calls fn, once; the watch stays until loop_remove(). Removed before that,
+// nobody reaps. Takes the pidfd.
+struct loop_watch *loop_child(
+    struct loop *loop, pid_t pid, int pidfd, loop_child_fn *fn, void *context);
+// Blocks the signal (in the calling thread: call it before others are started) and calls fn when it
+// comes.
 void loop_signal(struct loop *loop, int signal, loop_fn *fn, void *context);
 // Safe from any thread; fn runs in the loop. The only thing an nng callback may call.
 void loop_post(struct loop *loop, loop_fn *fn, void *context);
-// The same for a context that owns something: if the loop is freed before fn ran, dropped is called instead.
+// The same for a context that owns something: if the loop is freed before fn ran, dropped is called
+// instead.
 void loop_post_owned(struct loop *loop, loop_fn *fn, loop_fn *dropped, void *context);
 // Runs after all ready events were handled, every turn (group commit lives here). One per loop.
 void loop_on_idle(struct loop *loop, loop_fn *fn, void *context);

@@ -1,4 +1,5 @@
-// The service manager's notification socket (sd_notify(3)), without libsystemd. No socket: nothing happens.
+// The service manager's notification socket (sd_notify(3)), without libsystemd. No socket: nothing
+// happens.
 #pragma once
 
 void notify_ready(void);

@@ -338,6 +338,11 @@ bool proc_run(const char *const *argv, const char *const *env, const char *cwd, 
     return true;
 }
 
+void proc_forbid_dump(void)
+{
+    ASSERT(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0);
+}
+
 void proc_result_clear(struct proc_result *result)
 {
     buf_clear(&result->out);

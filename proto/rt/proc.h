@@ -9,9 +9,9 @@ struct proc_spec {
     const char *const *argv; // argv[0] is looked up in the PATH of env (or ours)
     const char *const *env;  // NULL: inherit
     const char *cwd;         // NULL: ours
-    int in, out, err;        // descriptors; -1: /dev/null. {0} is therefore not a default: use PROC_SPEC
-    bool new_session;        // setsid: outlives the terminal, and can be ended as a group
-    bool die_with_parent;    // PR_SET_PDEATHSIG SIGTERM
+    int in, out, err; // descriptors; -1: /dev/null. {0} is therefore not a default: use PROC_SPEC
+    bool new_session; // setsid: outlives the terminal, and can be ended as a group
+    bool die_with_parent; // PR_SET_PDEATHSIG SIGTERM
 };
 #define PROC_SPEC ((struct proc_spec){.in = -1, .out = -1, .err = -1})
 
@@ -20,18 +20,27 @@ MUST_CHECK bool proc_spawn(const struct proc_spec *spec, pid_t *pid, int *pidfd,
 // Exit status as a shell would give it: 0–255, or 128 + signal.
 int proc_status(int wait_status);
 
-// Ends a child of ours that nothing else waits for: SIGTERM, after patience_ms SIGKILL, and reaps it.
+// Ends a child of ours that nothing else waits for: SIGTERM, after patience_ms SIGKILL, and reaps
+// it.
 void proc_end(pid_t pid, int patience_ms);
 
-// Runs to the end (short helpers of admin programs): output is collected up to the limit, the rest is read and dropped.
+// For programs that hold keys or secrets in clear: no core dump of this process, and no other but
+// root's may trace it or read its memory. The programs that it starts are not affected.
+// (RLIMIT_CORE would be handed down to them, and is not asked where core_pattern is a pipe.)
+void proc_forbid_dump(void);
+
+// Runs to the end (short helpers of admin programs): output is collected up to the limit, the rest
+// is read and dropped.
 struct proc_result {
     int status; // as proc_status
     bool timed_out;
     struct buf out, err;
 };
-// in: fed to its stdin ({0}: nothing). inherit_tty: stderr, and stdin unless there is `in`, stay ours (passphrase prompts).
-// timeout_ms < 0: none. TIMEOUT kills its group (just the child with inherit_tty, since it must share ours for the terminal);
-// *result then holds what came so far and timed_out. After any other failure it is empty. Clear it in every case.
-MUST_CHECK bool proc_run(const char *const *argv, const char *const *env, const char *cwd, struct bytes in, size_t output_max,
-    int timeout_ms, bool inherit_tty, struct proc_result *result, struct err *e);
+// in: fed to its stdin ({0}: nothing). inherit_tty: stderr, and stdin unless there is `in`, stay
+// ours (passphrase prompts). timeout_ms < 0: none. TIMEOUT kills its group (just the child with
+// inherit_tty, since it must share ours for the terminal); *result then holds what came so far and
+// timed_out. After any other failure it is empty. Clear it in every case.
+MUST_CHECK bool proc_run(const char *const *argv, const char *const *env, const char *cwd,
+    struct bytes in, size_t output_max, int timeout_ms, bool inherit_tty,
+    struct proc_result *result, struct err *e);
 void proc_result_clear(struct proc_result *result);

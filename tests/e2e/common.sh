@@ -18,7 +18,7 @@ fail() {
 expect() {
     message=$1
     shift
-    if "$@"; then
+    if "$@" >&2; then
         echo "ok: $message"
     else
         fail "$message"
@@ -31,8 +31,9 @@ not() {
 
 # For what the rest of the test stands on.
 need() {
+    needed=$failures
     expect "$@"
-    [ "$failures" = 0 ] || finish
+    [ "$failures" = "$needed" ] || finish
 }
 
 finish() {

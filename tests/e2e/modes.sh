@@ -73,24 +73,9 @@ expect "after a power cut in the window: rolled back" wait_for 30 "rolled-back" 
 expect "the old system runs" [ "$(system_of router)" = "$good" ]
 expect "and is what boots" consistent router
 
-# bento-apply killed by the very system that it tries; something starts it again, here the test.
-deploy_killed() {
-    text=$((text + 1))
-    host_write router "text = \"run $text\"; mode = \"kill-agent\";"
-    bento-pub router >"$LAB/deploy.log"
-    wait "$(cat "$LAB/router.bento-apply.pid")" || :
-    node_stop router
-    node_start router
-}
-deploy_killed 2>/dev/null || :
-expect "bento-apply killed in a switch goes on where it was" wait_for 30 "up to date" up_to_date router
+# bento-apply killed by the very system that it tries, and started again by the service manager.
+deploy 'mode = "kill-agent"; kernel = "6.6.2";'
+expect "bento-apply killed in a switch goes on where it was" up_to_date router
 expect "and commits" consistent router
-
-# Somebody switches by hand.
-lab_exec router "$good/bin/switch-to-configuration" test >/dev/null 2>&1
-lab_exec router sh -c 'kill -TERM $(cat /run/bento-test/bento-apply.pid)'
-wait "$(cat "$LAB/router.bento-apply.pid")" || :
-node_stop router 2>/dev/null || :
-node_start router
-expect "another system switched to by hand shows as drift" wait_for 30 "drifted" shows router state drifted
+expect "it was killed" grep -q 'ended with 137' "$LAB/router.bento-apply.log"
 finish

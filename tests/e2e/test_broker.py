@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-BROKER = os.path.abspath(sys.argv[1])
+BROKER = os.path.abspath(sys.argv[1])  # also of those who import this
 DEADLINE_S = 20
 GET_HEAD, GET_TICKET, GET_BLOB, PUT_STATUS = 1, 2, 3, 4
 GET_RELEASE, MISSING_BLOBS, PUT_BLOB, PUBLISH, GET_STATUSES, GET_HISTORY = range(16, 22)
@@ -725,4 +725,5 @@ def main():
             print(run(test), flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -153,7 +153,7 @@ lab_accounts() {
 # ---- inside: the hub -------------------------------------------------------------------------------------------------------
 
 lab_inside() {
-    PATH=$lab_path HOME=/root USER=root LOGNAME=root LC_ALL=C.UTF-8 TMPDIR=/tmp
+    PATH=$LAB/bin:$lab_path HOME=/root USER=root LOGNAME=root LC_ALL=C.UTF-8 TMPDIR=/tmp
     export PATH HOME USER LOGNAME LC_ALL TMPDIR
     unset NIX_PATH NIX_CONF_DIR NIX_REMOTE NIX_PROFILES SSH_AUTH_SOCK XDG_RUNTIME_DIR XDG_CACHE_HOME XDG_CONFIG_HOME
     unset XDG_DATA_HOME XDG_STATE_HOME BENTO_DIR BENTO_KEY

@@ -750,8 +750,9 @@ static enum node_state outcome_said(enum apply_outcome outcome)
 static enum node_state final_report(const struct world *w)
 {
     if (w->apply.applied.digest[0] == w->wanted) {
-        return w->running == w->wanted || w->profile != w->wanted ? NODE_UP_TO_DATE
-                                                                  : NODE_REBOOT_PENDING;
+        bool waits = w->apply.applied.action == ACTION_BOOT && w->profile == w->wanted &&
+                     w->running != w->wanted;
+        return waits ? NODE_REBOOT_PENDING : NODE_UP_TO_DATE;
     }
     for (unsigned i = 0; i < APPLY_MEMORIES; i++) {
         if (w->apply.memories[i].digest[0] == w->wanted) {

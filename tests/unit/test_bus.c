@@ -416,8 +416,8 @@ static void peer_that_hangs_up_after_each_handshake_is_not_hammered(void **state
         dials++;
     }
     assert_true(dials >= 1);
-    // 48 at nng's own pace. Half of the waits are none at all in 1.5 (a negative remainder), so ours vary: some 5, more
-    // than 26 once in 10^4 runs.
+    // 48 at nng's own pace. Half of the waits are none at all in 1.5 (a negative remainder), so
+    // ours vary: some 5, more than 26 once in 10^4 runs.
     assert_true(dials <= 26);
     close(listener);
     client_clear(&client);
@@ -618,45 +618,46 @@ static void drop_connections(const struct sockaddr *to, socklen_t len)
     }
 }
 
-static void listener_that_nng_gave_up_hears_again(
-    const char *url, const struct sockaddr *to, socklen_t len)
+// As a node does: after a failure closed and opened anew.
+static bool is_answered_in_the_end(struct loop *loop, const char *url)
 {
-    struct server server = {.loop = new_loop()};
-    server.rep = bus_rep_open(server.loop, url, REP_RECEIVE_BYTES_MAX, 4, answer_echo, &server, &e);
-    MUST(server.rep != NULL);
-    drop_connections(to, len);
-    struct client client = {.loop = server.loop};
+    struct client client = {.loop = loop};
     uint64_t start = clock_monotonic_ms();
     while (!client.ok && clock_monotonic_ms() - start < 8000) {
-        // As a node does: after a failure closed and opened anew.
-        client.req = bus_req_open(server.loop, url, REQ_RECEIVE_BYTES_MAX, &e);
+        client.req = bus_req_open(loop, url, REQ_RECEIVE_BYTES_MAX, &e);
         MUST(client.req != NULL);
         bus_req_call(client.req, bytes_of_text("x"), 250, got_reply, &client);
-        loop_run(server.loop);
+        loop_run(loop);
         bus_req_close(client.req);
         client.req = NULL;
     }
-    assert_true(client.ok);
     client_clear(&client);
-    bus_rep_close(server.rep);
-    loop_free(server.loop);
+    return client.ok;
 }
 
-static void dropped_connections_silence_no_tcp_listener(void **state)
-{
-    (void)state;
-    struct place place = tcp_place();
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(place.port)};
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    listener_that_nng_gave_up_hears_again(place.url, (struct sockaddr *)&to, sizeof to);
-}
-
-static void dropped_connections_silence_no_ipc_listener(void **state)
+static void dropped_connections_silence_no_listener(void **state)
 {
     const struct folder *f = *state;
-    struct sockaddr_un to = {.sun_family = AF_UNIX};
-    snprintf(to.sun_path, sizeof to.sun_path, "%s/socket", f->path);
-    listener_that_nng_gave_up_hears_again(ipc_place(f).url, (struct sockaddr *)&to, sizeof to);
+    struct place tcp = tcp_place(), ipc = ipc_place(f);
+    struct server server = {.loop = loop_new()};
+    struct bus_rep *reps[2];
+    reps[0] =
+        bus_rep_open(server.loop, tcp.url, REP_RECEIVE_BYTES_MAX, 4, answer_echo, &server, &e);
+    MUST(reps[0] != NULL);
+    reps[1] =
+        bus_rep_open(server.loop, ipc.url, REP_RECEIVE_BYTES_MAX, 4, answer_echo, &server, &e);
+    MUST(reps[1] != NULL);
+    struct sockaddr_in inet = {.sin_family = AF_INET, .sin_port = htons(tcp.port)};
+    inet.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    struct sockaddr_un local = {.sun_family = AF_UNIX};
+    snprintf(local.sun_path, sizeof local.sun_path, "%s/socket", f->path);
+    drop_connections((struct sockaddr *)&inet, sizeof inet);
+    drop_connections((struct sockaddr *)&local, sizeof local);
+    assert_true(is_answered_in_the_end(server.loop, tcp.url));
+    assert_true(is_answered_in_the_end(server.loop, ipc.url));
+    bus_rep_close(reps[0]);
+    bus_rep_close(reps[1]);
+    loop_free(server.loop);
 }
 
 static void claimed_length_costs_no_memory(void **state)
@@ -787,23 +788,17 @@ static void subscriber_hears_its_topic_at(const char *url)
     memcpy(large.at, TOPIC, TOPIC_BYTES);
     large.len = PUBLISHED_BYTES_MAX;
     bus_pub_send(pub, buf_bytes(&large));
-    while (l.messages == 1)
+    while (l.messages == 1 || silent.messages == 1)
         loop_run(loop);
     assert_true(bytes_equal(buf_bytes(&l.last), buf_bytes(&large)));
     buf_clear(&large);
     bus_sub_close(silent.sub);
     wait_for_subscribers(pub, 1);
-    // The publisher goes: the link is down. It comes back: so does the link.
     bus_pub_close(pub);
     while (l.downs == 0)
         loop_run(loop);
-    pub = bus_pub_open(loop, url, &e);
-    MUST(pub != NULL);
-    while (l.ups == 1)
-        loop_run(loop);
-    assert_int_equal(l.downs, 1);
+    assert_int_equal(l.ups, 1);
     bus_sub_close(l.sub);
-    bus_pub_close(pub);
     loop_free(loop);
     buf_clear(&l.last);
     buf_clear(&silent.last);
@@ -818,6 +813,36 @@ static void subscriber_hears_its_topic_over_tcp(void **state)
 static void subscriber_hears_its_topic_over_ipc(void **state)
 {
     subscriber_hears_its_topic_at(ipc_place(*state).url);
+}
+
+static void broken_link_is_dialled_again(void **state)
+{
+    (void)state;
+    struct place place = tcp_place();
+    struct loop *loop = new_loop();
+    int listener =
+        raw_listen(place.port); // stays, so that the first try succeeds: at most a second later
+    struct listener l = new_listener(loop);
+    l.sub = bus_sub_open(loop, place.url, PUBLISHED_BYTES_MAX, got_message, link_changed, &l, &e);
+    MUST(l.sub != NULL);
+    for (int i = 1; i <= 2; i++) {
+        int fd = accept(listener, NULL, NULL);
+        patient(fd);
+        raw_handshake(fd, SP_PUB);
+        while (l.ups < i)
+            loop_run(loop);
+        raw_length(fd, 8);
+        raw_send(fd, "BNT1 one", 8);
+        while (l.messages < i)
+            loop_run(loop);
+        close(fd);
+        while (l.downs < i)
+            loop_run(loop);
+    }
+    close(listener);
+    bus_sub_close(l.sub);
+    loop_free(loop);
+    buf_clear(&l.last);
 }
 
 static void message_past_the_limit_breaks_the_link(void **state)
@@ -1055,14 +1080,17 @@ static void question_to_the_silent_ends_at_its_deadline(void **state)
     close(listener);
 }
 
-// Its threads put away closed connections at their leisure; at exit that would look like leaks.
-void nng_fini(void);
+// nng 1.5 itself leaks the pipes of a listener that went deaf, and a message that is sent to a
+// subscriber who is just leaving. The tests that bring this about come last, after a look for leaks
+// of our own.
+int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
+int __lsan_is_turned_off(void);
 
-static int end_nng(void **state)
+static int leaks_are_nngs;
+
+int __lsan_is_turned_off(void)
 {
-    (void)state;
-    nng_fini();
-    return 0;
+    return leaks_are_nngs;
 }
 
 int main(void)
@@ -1082,15 +1110,13 @@ int main(void)
         cmocka_unit_test(close_with_requests_on_their_way_to_the_loop),
         cmocka_unit_test(client_may_be_closed_by_its_own_callback),
         cmocka_unit_test(garbage_is_disconnected_and_others_are_served),
-        cmocka_unit_test(dropped_connections_silence_no_tcp_listener),
-        with_folder(dropped_connections_silence_no_ipc_listener),
         cmocka_unit_test(claimed_length_costs_no_memory),
         cmocka_unit_test(reply_past_the_clients_limit_is_refused),
         cmocka_unit_test(subscriber_hears_its_topic_over_tcp),
         with_folder(subscriber_hears_its_topic_over_ipc),
+        cmocka_unit_test(broken_link_is_dialled_again),
         cmocka_unit_test(message_past_the_limit_breaks_the_link),
         cmocka_unit_test(only_subscribers_are_counted),
-        cmocka_unit_test(close_with_messages_on_their_way_to_the_loop),
         with_folder(ipc_socket_is_for_owner_and_group),
         with_folder(stale_socket_is_replaced_and_a_live_one_is_not),
         cmocka_unit_test(bad_address_is_refused_at_once),
@@ -1098,5 +1124,13 @@ int main(void)
         with_folder(question_to_nobody_fails_at_once_with_the_reason),
         cmocka_unit_test(question_to_the_silent_ends_at_its_deadline),
     };
-    return cmocka_run_group_tests(tests, NULL, end_nng);
+    const struct CMUnitTest leaking[] = {
+        cmocka_unit_test(close_with_messages_on_their_way_to_the_loop),
+        with_folder(dropped_connections_silence_no_listener),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    if (__lsan_do_recoverable_leak_check != NULL && __lsan_do_recoverable_leak_check() != 0)
+        failed++;
+    leaks_are_nngs = 1;
+    return failed + cmocka_run_group_tests(leaking, NULL, NULL);
 }

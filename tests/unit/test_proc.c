@@ -3,6 +3,7 @@
 #include "rt_test.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 static struct err e;
@@ -271,6 +272,38 @@ static void no_descriptor_is_left_behind(void **state)
     assert_int_equal(before, after);
 }
 
+static void aborted(bool forbid, int *status)
+{
+    char folder[] = "/tmp/test_proc.XXXXXX", command[64];
+    assert_non_null(mkdtemp(folder));
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+        signal(SIGABRT, SIG_DFL);
+        if (setrlimit(RLIMIT_CORE, &limit) != 0 || chdir(folder) != 0)
+            _exit(1);
+        if (forbid)
+            proc_forbid_dump();
+        kill(getpid(), SIGABRT);
+        _exit(1);
+    }
+    assert_int_equal(waitpid(pid, status, 0), pid);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    assert_int_equal(system(command), 0);
+    assert_true(WIFSIGNALED(*status));
+}
+
+static void forbidden_dump_leaves_no_core(void **state)
+{
+    (void)state;
+    int status;
+    aborted(true, &status);
+    assert_false(WCOREDUMP(status));
+    aborted(false, &status);
+    if (!WCOREDUMP(status))
+        print_message("this machine dumps no cores at all\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +322,7 @@ int main(void)
         cmocka_unit_test(child_dies_with_its_parent_if_told_so),
         cmocka_unit_test(ignored_sigchld_loses_no_status),
         cmocka_unit_test(no_descriptor_is_left_behind),
+        cmocka_unit_test(forbidden_dump_leaves_no_core),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,6 +46,6 @@ if ! "$nm" "$archive" 2>/dev/null | grep -q ' U crypto_hash_sha256$'; then
 fi
 found=$(impure "$archive")
 if [ -n "$found" ]; then
-    echo "proto is not pure, it uses:" $found >&2
+    echo "proto is not pure, it uses: $found" >&2
     exit 1
 fi

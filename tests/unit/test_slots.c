@@ -146,6 +146,31 @@ static void every_damaged_byte_of_the_newest_falls_back_to_the_older(void **stat
     assert_true(opens_with(f->fd, "back in use"));
 }
 
+// Nothing could be newer: what is written next would not be read.
+static void last_possible_generation_does_not_count(void **state)
+{
+    const struct folder *f = *state;
+    struct slots slots;
+    struct buf covered = {0};
+    uint8_t image[FILE_BYTES];
+    MUST(slots_open(&slots, f->fd, "trial", MAX, &e));
+    write_record(&slots, "older");
+    write_record(&slots, "newest");
+    slots_close(&slots);
+    load(f->fd, image);
+    memset(image + 4096 + 16, 0xff, 8);
+    buf_append(&covered, image + 4096, 32);
+    buf_append_text(&covered, "newest");
+    sha256(buf_bytes(&covered), image + 4096 + 32);
+    buf_clear(&covered);
+    store(f->fd, image);
+    assert_true(opens_with(f->fd, "older"));
+    MUST(slots_open(&slots, f->fd, "trial", MAX, &e));
+    write_record(&slots, "another");
+    slots_close(&slots);
+    assert_true(opens_with(f->fd, "another"));
+}
+
 static void torn_write_leaves_the_old_or_the_new(void **state)
 {
     const struct folder *f = *state;
@@ -237,6 +262,7 @@ int main(void)
         with_folder(record_fits_exactly_or_is_refused),
         with_folder(file_of_another_size_is_an_error),
         with_folder(every_damaged_byte_of_the_newest_falls_back_to_the_older),
+        with_folder(last_possible_generation_does_not_count),
         with_folder(torn_write_leaves_the_old_or_the_new),
         with_folder(failed_creation_leaves_nothing),
         with_folder(full_disk_does_not_stop_a_write),

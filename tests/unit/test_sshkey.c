@@ -59,6 +59,21 @@ static void line_that_is_not_exactly_that_is_refused(void **state)
         assert_false(parse(bad[i], &key));
 }
 
+// libsodium reads bytes above 127 as if they were the last digit, which makes another key of a line
+// that was mangled on its way.
+static void letters_that_are_no_base64_are_refused(void **state)
+{
+    (void)state;
+    struct public_key key;
+    struct buf line = {0};
+    for (size_t at = strlen("ssh-ed25519 "); at + 1 < strlen(FILE_LINE); at++) {
+        buf_append_text(&line, FILE_LINE);
+        memcpy(line.at + at, "\xc3\xbc", 2);
+        assert_false(parse(buf_text(&line), &key));
+        buf_clear(&line);
+    }
+}
+
 static bool recode_public(struct bytes message, struct buf *out, struct err *e)
 {
     struct public_key key;
@@ -260,6 +275,12 @@ static void damaged_armor_is_refused(void **state)
     worse.at[60] = '\0';
     assert_false(secret_key_parse(buf_bytes(&worse), &key, &e));
     assert_false(secret_key_parse((struct bytes){0}, &key, &e));
+    const uint8_t *slash = memchr(pem.at, '/', pem.len); // the digit that libsodium takes them for
+    for (unsigned c = 128; slash != NULL && c < 256; c++) {
+        memcpy(worse.at, pem.at, pem.len);
+        worse.at[slash - pem.at] = (uint8_t)c;
+        assert_false(secret_key_parse(buf_bytes(&worse), &key, &e));
+    }
     buf_clear(&worse);
     buf_reserve(&worse, 20000);
     memset(worse.at, 'A', 20000);
@@ -284,6 +305,7 @@ int main(void)
         cmocka_unit_test(line_of_either_type_is_read_and_written),
         cmocka_unit_test(line_may_have_a_comment_and_a_newline),
         cmocka_unit_test(line_that_is_not_exactly_that_is_refused),
+        cmocka_unit_test(letters_that_are_no_base64_are_refused),
         cmocka_unit_test(damaged_blob_is_refused_or_another_key),
         cmocka_unit_test(application_at_its_limit_is_read_and_above_it_refused),
         cmocka_unit_test(node_id_is_the_fingerprint_that_ssh_keygen_shows),

@@ -113,6 +113,7 @@ static void set_scene(const struct row *row, struct scene *s)
     s->status = (struct status){
         .state = row->said, .code = row->code, .epoch = row->epoch ? row->epoch : 1};
     s->status.release = row->release ? row->release : 5;
+    s->status.time = NOW - 20;
     s->status.reboot = row->reboot;
     s->status.automatic = row->automatic;
     s->status.running = path(row->running);
@@ -197,6 +198,35 @@ static void nothing_heard_for_two_and_a_half_polls_is_silent(void **unused)
     assert_int_equal(v.severity, SEVERITY_FAILING);
 }
 
+static struct view signed_before(uint64_t seconds, uint64_t release)
+{
+    struct scene scene;
+    set_scene(&settled_row, &scene);
+    scene.status.time = NOW - seconds;
+    scene.status.release = scene.head.release = release;
+    struct view v;
+    view_of(&scene.input, &v);
+    return v;
+}
+
+static void old_status_said_to_have_come_just_now_is_silent(void **unused)
+{
+    (void)unused;
+    assert_false(signed_before(POLL * 5 / 2, 5).silent);
+    struct view v = signed_before(POLL * 5 / 2 + 1, 5);
+    assert_true(v.silent);
+    assert_int_equal(v.severity, SEVERITY_FAILING);
+    assert_int_equal(v.heard_s, NOW - POLL * 5 / 2 - 1);
+}
+
+static void node_with_a_wrong_clock_is_as_fresh_as_its_release(void **unused)
+{
+    (void)unused;
+    assert_false(signed_before(NOW, NOW - 60).silent);
+    assert_true(signed_before(NOW, NOW - POLL * 3).silent);
+    assert_false(signed_before((uint64_t)-3600, 5).silent);
+}
+
 static void broker_clock_ahead_of_ours_is_not_silent(void **unused)
 {
     (void)unused;
@@ -277,6 +307,8 @@ int main(void)
         cmocka_unit_test(every_situation_has_its_state),
         cmocka_unit_test(every_state_has_a_situation),
         cmocka_unit_test(nothing_heard_for_two_and_a_half_polls_is_silent),
+        cmocka_unit_test(old_status_said_to_have_come_just_now_is_silent),
+        cmocka_unit_test(node_with_a_wrong_clock_is_as_fresh_as_its_release),
         cmocka_unit_test(broker_clock_ahead_of_ours_is_not_silent),
         cmocka_unit_test(machine_that_never_reported_is_not_silent),
         cmocka_unit_test(applied_needs_the_current_release_and_its_digest),

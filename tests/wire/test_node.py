@@ -1,0 +1,284 @@
+"""The real bento-node and bento-apply, with a broker that shares no code with them: this one plays it, also a lying one."""
+
+import os
+import queue
+import threading
+import time
+
+import pytest
+from bento_wire import framing, operations, ssh, structures
+from bento_wire.publisher import Part
+from bento_wire.refused import BLOB_BYTES_MAX, CHUNK_BYTES_MAX, REP_RECEIVE_BYTES_MAX, Refused
+from fleet import ADMIN, FLEET, LAPTOP, ROUTER, STRANGER, ZEROS, release
+from programs import DEADLINE as PATIENCE, folder, running, write_private
+
+# Below the clock, so that a release can be expired and the next one not.
+FIRST = int(time.time()) - 100000
+PARTS = [Part(ROUTER.public, "router"), Part(LAPTOP.public, "laptop")]
+
+
+class Broker:
+    """Answers as §operations says, from one release, which need not be a good one."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.current, self.proven, self.blobs = None, None, {}
+        self.statuses, self.asked = queue.Queue(), queue.Queue()
+        self.pub = framing.Publisher(self.tick)
+        self.rep = framing.Replier(self.answer, REP_RECEIVE_BYTES_MAX)
+
+    def tick(self):
+        pair = (self.current.head.epoch, self.current.head.release) if self.current else (0, 0)
+        return structures.TOPIC + structures.Tick(epoch=pair[0], release=pair[1]).encode()
+
+    def answer(self, message):
+        try:
+            name, body = operations.decode_request(message)
+        except Refused as error:
+            self.asked.put(("refused", error.code))
+            return operations.reply(error.code)
+        self.asked.put((name, body))
+        with self.lock:
+            return getattr(self, name.lower())(*body)
+
+    def get_head(self):
+        return operations.reply("OK", self.current.envelope) if self.current else operations.reply("NONE")
+
+    def get_ticket(self, head_hash, node_id):
+        if self.current is None:
+            return operations.reply("NONE")
+        if head_hash != self.current.head_hash:
+            return operations.reply("STALE", self.current.envelope)
+        proven = self.proven if self.proven is not None else self.current.proven(node_id)
+        return operations.reply("OK", proven) if proven else operations.reply("NONE")
+
+    def get_blob(self, ct_hash, offset):
+        if ct_hash not in self.blobs:
+            return operations.reply("NONE")
+        blob = self.blobs[ct_hash]
+        return operations.reply("OK", len(blob), blob[offset : offset + CHUNK_BYTES_MAX])
+
+    def put_status(self, signed):
+        try:
+            status = structures.Signed.verify(signed, FLEET, [ROUTER.node_id, LAPTOP.node_id])
+        except Refused as error:
+            self.statuses.put(error)
+            return operations.reply("REFUSED", error.code)
+        self.statuses.put(status)
+        return operations.reply("OK", status.seq, ssh.sha256(signed))
+
+    def serve(self, made, whole=False, proven=None, blobs=None):
+        """From now on this is the newest release. whole: nodes get all of it by PUB, else they ask."""
+        with self.lock:
+            self.current, self.proven = made, proven
+            self.blobs = made.blobs if blobs is None else blobs
+        self.pub.publish(made.published() if whole else self.tick())
+
+    def heard(self, what, matches):
+        """The next status that matches; every status on the way was verified."""
+        end = time.monotonic() + PATIENCE
+        seen = []
+        while True:
+            try:
+                status = self.statuses.get(timeout=max(0, end - time.monotonic()))
+            except queue.Empty:
+                raise AssertionError(f"no status: {what}; came: {seen}") from None
+            assert isinstance(status, structures.Status), f"a bad status: {status}"
+            seen.append((status.state, status.code, status.epoch, status.release))
+            if matches(status):
+                return status
+
+    def close(self):
+        self.pub.close()
+        self.rep.close()
+
+
+class Machine:
+    """What was said to and by the node: its floor, as every status must show it."""
+
+    def __init__(self, broker):
+        self.broker, self.floor, self.last, self.number = broker, None, FIRST, FIRST
+
+    def next(self, parts=None, **fields):
+        self.number += 10
+        fields.setdefault("expires", self.number + 10**6)
+        return release(parts or PARTS, **{**fields, "release": fields.get("release", self.number)})
+
+    def accepts(self, made, state, code="", **serving):
+        self.broker.serve(made, **serving)
+        self.floor = made
+        return self.reported(made, state, code)
+
+    def refuses(self, made, code, raised, **serving):
+        """raised: the refusal comes behind the step that raises the floor."""
+        self.broker.serve(made, **serving)
+        if raised:
+            self.floor = made
+        return self.reported(made, "refused", code)
+
+    def reported(self, made, state, code):
+        wanted = (state, code, self.floor.head_hash, self.floor.head.epoch, self.floor.head.release)
+        return self.broker.heard(
+            wanted, lambda s: (s.state, s.code, s.head_hash, s.epoch, s.release) == wanted
+        )
+
+
+@pytest.fixture(scope="module")
+def machine():
+    with folder() as path:
+        broker = Broker()
+        for name in ("system", "profile", "run"):
+            (path / name).mkdir()
+        config = write_private(path / "node.json", {
+            "fleet": FLEET.hex(), "signers": [ADMIN.public.line("admin")], "threshold": 1,
+            "endpoints": [{"tunnel": "none", "pub": broker.pub.url, "rep": broker.rep.url}],
+            "state": str(path / "state"), "secrets": str(path / "run" / "secrets"), "floor_copy": str(path / "floor"),
+            "identity": str(write_private(path / "identity", ROUTER.file().decode())),
+            "profile": str(path / "profile" / "system"), "current_system": str(path / "system"),
+            "booted_system": str(path / "system"), "path": os.environ["PATH"],
+            "poll_seconds": 2,
+        })  # fmt: skip
+        with running("bento-apply", "--config", config, "--no-systemd", log=path / "apply.log") as apply:
+            await_file(path / "state" / "node", apply)
+            with running("bento-node", "--config", config, log=path / "node.log"):
+                machine = Machine(broker)
+                yield machine
+        broker.close()
+
+
+def await_file(path, process):
+    end = time.monotonic() + PATIENCE
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < end, f"{path} does not appear"
+        time.sleep(0.01)
+
+
+def router(meta=None, **fields):
+    """A configuration that nobody has built and nobody can substitute."""
+    meta = {"expected": "/nix/store/abc-nixos", "substitute_only": True} if meta is None else meta
+    secrets = [["wg.key", "root", "", 0o400, b"secret"]]
+    return Part(ROUTER.public, "router", meta, secrets, fields.pop("files", None), **fields)
+
+
+def parts(part):
+    return [part, Part(LAPTOP.public, "laptop")]
+
+
+# The tests below stand in the order of time: a node's floor only rises.
+
+
+def test_empty_ticket_is_new(machine):
+    status = machine.accepts(machine.next(), "new")
+    assert status.node_id == ROUTER.node_id and status.speaks == 1
+    assert (status.digest, status.applied) == (ZEROS, ZEROS)
+
+
+def test_same_head_again_changes_nothing(machine):
+    machine.broker.serve(machine.floor)
+    assert machine.reported(machine.floor, "new", "")
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["fetched", "by PUB"])
+def test_digest_is_ours(machine, whole):
+    """The bundle was opened, with its tree, and stands for the configuration that we sealed."""
+    files = [["configuration.nix", False, b"{ }"], ["data", True, os.urandom(300000)]]
+    part = router(files=files)
+    made = machine.next(parts(part))
+    while not machine.broker.asked.empty():
+        machine.broker.asked.get()
+    # What cannot be had fails; the code is the node's own affair, the digest is not.
+    machine.broker.serve(made, whole=whole, blobs={} if whole else None)
+    machine.floor = made
+    status = machine.broker.heard("the digest", lambda s: s.head_hash == made.head_hash and s.digest == part.digest
+                                  and s.state == "failed")  # fmt: skip
+    assert status.code == "BUILD" and status.attempt >= 1 and status.applied == ZEROS
+    asked = set()
+    while not machine.broker.asked.empty():
+        asked.add(machine.broker.asked.get()[0])
+    assert "refused" not in asked
+    assert ("GET_BLOB" in asked) != whole
+
+
+FORGED_HEADS = {
+    "by a stranger": ("SIGNER", dict(signers=[STRANGER])),
+    "signed as a status": ("NAMESPACE", dict(namespace=ssh.STATUS_NAMESPACE)),
+    "other fleet": ("FLEET", dict(fleet=ZEROS)),
+    "epoch two above": ("EPOCH", dict(epoch=3)),
+    "older": ("ROLLBACK", dict(release=FIRST)),
+}
+
+
+@pytest.mark.parametrize("name", FORGED_HEADS)
+@pytest.mark.parametrize("whole", [False, True], ids=["fetched", "by PUB"])
+def test_forged_head_is_refused_and_the_floor_stays(machine, name, whole):
+    code, fields = FORGED_HEADS[name]
+    machine.refuses(machine.next(**fields), code, raised=False, whole=whole)
+
+
+def test_second_head_under_one_number_is_equivocation(machine):
+    machine.refuses(machine.next(release=machine.floor.head.release), "EQUIVOCATION", raised=False)
+
+
+def test_old_release_replayed_is_rollback(machine):
+    old = machine.next()
+    machine.accepts(old, "new")
+    machine.accepts(machine.next(), "new")
+    machine.refuses(old, "ROLLBACK", raised=False)
+
+
+def test_expired_release_is_refused_and_raises_the_floor(machine):
+    made = machine.next()
+    machine.refuses(machine.next(expires=made.head.release + 100), "EXPIRED", raised=True)
+
+
+def test_release_without_a_ticket_is_refused(machine):
+    machine.refuses(machine.next(), "NOTICKET", raised=True, proven=b"")
+
+
+def test_someone_elses_ticket_is_refused(machine):
+    made = machine.next()
+    machine.refuses(made, "NOTMINE", raised=True, proven=made.proven(LAPTOP.node_id))
+
+
+def test_ticket_of_another_release_is_refused(machine):
+    other = machine.next(parts(router()))
+    machine.refuses(machine.next(), "PATH", raised=True, proven=other.proven(ROUTER.node_id), blobs=other.blobs)
+
+
+def test_wrong_path_is_refused(machine):
+    made = machine.next(parts(router()))
+    proven = structures.Proven.decode(made.proven(ROUTER.node_id))
+    machine.refuses(made, "PATH", raised=True, proven=proven.replace(path=[ZEROS]).encode())
+
+
+def test_cut_ticket_is_refused(machine):
+    made = machine.next()
+    machine.refuses(made, "FORMAT", raised=True, proven=made.proven(ROUTER.node_id)[:-1])
+
+
+def test_blob_above_its_limit_is_refused(machine):
+    machine.refuses(machine.next(parts(router(ct_len=BLOB_BYTES_MAX + 1))), "LENGTH", raised=True)
+
+
+def test_key_sealed_to_another_node_is_refused(machine):
+    machine.refuses(machine.next(parts(router(sealed_to=LAPTOP.public))), "SEAL", raised=True)
+
+
+def test_rubbish_in_the_blob_is_refused(machine):
+    machine.refuses(machine.next(parts(router(plaintext=b"rubbish"))), "ARCHIVE", raised=True)
+
+
+def test_tree_that_leaves_its_folder_is_refused(machine):
+    machine.refuses(machine.next(parts(router(files=[["../passwd", False, b""]]))), "ARCHIVE", raised=True)
+
+
+def test_good_release_after_all_that_is_followed(machine):
+    part = router({"expected": "/nix/store/def-nixos", "substitute_only": True})
+    made = machine.next(parts(part))
+    assert machine.accepts(made, "failed", "BUILD").digest == part.digest
+
+
+def test_next_epoch_is_followed_and_the_one_before_is_refused(machine):
+    before = machine.next()
+    machine.accepts(machine.next(epoch=2), "new")
+    machine.refuses(before, "EPOCH", raised=False)
