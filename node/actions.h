@@ -9,6 +9,7 @@
 #define OBTAIN_EXIT_EVAL 2
 #define OBTAIN_EXIT_EXPECTED 3
 #define OBTAIN_EXIT_IO 4
+#define OBTAIN_EXIT_LOCKOUT 5
 // The dead man's switch found its trial decided, and did nothing.
 #define REVERT_EXIT_OVER 3
 

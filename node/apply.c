@@ -769,8 +769,8 @@ static void on_result(struct step *s)
         memory_touch(a, a->target.digest)->attempts = a->attempt;
         a->phase_ms = ev->now_ms;
         enter(s, APPLY_TRYING, ev->rules->switch_ms);
+        plan_add(s, EFFECT_TRY); // first: the report costs two syncs of the disk
         report(s, NODE_TRYING, CODE_OK);
-        plan_add(s, EFFECT_TRY);
     } else if (ev->kind == EVENT_TRIED && a->state == APPLY_TRYING) {
         tried(s);
     } else if (ev->kind == EVENT_CHECKED && a->state == APPLY_CONFIRMING) {

@@ -225,6 +225,8 @@ static enum code obtain_code(int status)
         return CODE_EVAL;
     case OBTAIN_EXIT_EXPECTED:
         return CODE_EXPECTED;
+    case OBTAIN_EXIT_LOCKOUT:
+        return CODE_LOCKOUT;
     default:
         return CODE_BUILD;
     }

@@ -101,11 +101,14 @@ static enum verdict judge(struct agent *agent, int dir, struct judged *judged, s
         .read = read_part,
         .context = &spooled};
     enum verdict verdict = judge_release(&judge, judged, e);
-    if (verdict == VERDICT_READY && !kept_store(agent->kept, &judged->opened,
-                                        buf_bytes(&judged->bundle), buf_bytes(&judged->tree), e)) {
-        return VERDICT_LATER;
+    if (verdict != VERDICT_READY) {
+        return verdict;
     }
-    return verdict;
+    // The envelope is what the new system's selfcheck is asked about.
+    bool stored = kept_store(agent->kept, &judged->opened, buf_bytes(&judged->bundle),
+                      buf_bytes(&judged->tree), e) &&
+                  fs_write(agent->dir, "envelope", buf_bytes(&judged->envelope), 0600, e);
+    return stored ? VERDICT_READY : VERDICT_LATER;
 }
 
 static void post_release(struct agent *agent, const struct judged *judged, bool empty)

@@ -60,15 +60,15 @@ static enum verdict open_ticket(
 
 enum verdict judge_release(const struct judge *judge, struct judged *judged, struct err *e)
 {
-    struct buf envelope CLEANUP(buf_clear) = {0};
     struct floor raised;
     struct ticket ticket;
     *judged = (struct judged){0};
-    if (!read_part(judge, PART_ENVELOPE, &envelope, e)) {
+    if (!read_part(judge, PART_ENVELOPE, &judged->envelope, e)) {
         return of_error(e);
     }
-    sha256(buf_bytes(&envelope), judged->envelope_hash);
-    if (!verify_head(&judge->config->trust, judge->floor, buf_bytes(&envelope), &judged->head,
+    struct bytes envelope = buf_bytes(&judged->envelope);
+    sha256(envelope, judged->envelope_hash);
+    if (!verify_head(&judge->config->trust, judge->floor, envelope, &judged->head,
             judged->head_hash, &raised, e)) {
         return VERDICT_REFUSED;
     }
@@ -88,6 +88,7 @@ enum verdict judge_release(const struct judge *judge, struct judged *judged, str
 void judged_clear(struct judged *judged)
 {
     opened_clear(&judged->opened);
+    buf_clear(&judged->envelope);
     buf_clear(&judged->bundle);
     buf_clear(&judged->tree);
 }

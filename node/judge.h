@@ -41,6 +41,7 @@ struct judged {
     struct head head;                  // if authentic
     uint8_t head_hash[HASH_BYTES];
     struct opened opened;    // READY only
+    struct buf envelope;     // as it was checked
     struct buf bundle, tree; // the blobs that were opened: READY only
 };
 enum verdict judge_release(const struct judge *judge, struct judged *judged, struct err *e);

@@ -180,6 +180,29 @@ static int obtain(struct obtain *o, const struct opened *opened)
                                          : build_flake(o, buf_text(&source));
 }
 
+// The new system must have a bento that can go on from this state and would accept this very
+// release: a bad rotation of the signers, or a system without bento, would be the last one that
+// this machine ever got.
+static int ask_new_system(const struct obtain *o, const struct invocation *call)
+{
+    char program[PATH_MAX + 32], config[PATH_MAX + 32], envelope[PATH_MAX], own[PATH_MAX];
+    if (realpath(o->root, own) == NULL) {
+        fprintf(stderr, "%s: %m\n", o->root);
+        return OBTAIN_EXIT_IO;
+    }
+    snprintf(program, sizeof program, "%s/sw/bin/bento-apply", own);
+    snprintf(config, sizeof config, "%s/etc/bento/node.json", own);
+    snprintf(envelope, sizeof envelope, "%s/envelope", call->state);
+    if (access(program, X_OK) != 0) {
+        fprintf(stderr, "the new system has no bento-apply (%s): it could never be updated again\n",
+            program);
+        return OBTAIN_EXIT_LOCKOUT;
+    }
+    const char *argv[] = {program, "--config", access(config, R_OK) == 0 ? config : o->config->path,
+        "selfcheck", envelope, NULL};
+    return run_command(o->config, argv, NULL) == 0 ? 0 : OBTAIN_EXIT_LOCKOUT;
+}
+
 int action_obtain(const struct invocation *call)
 {
     struct err e;
@@ -199,6 +222,7 @@ int action_obtain(const struct invocation *call)
     snprintf(o.root, sizeof o.root, "%s/roots/%s", call->state, call->argv[0]);
     bytes_copy_text(o.meta->expected, o.expected, sizeof o.expected);
     int status = obtain(&o, &opened);
+    status = status == 0 ? ask_new_system(&o, call) : status;
     opened_clear(&opened);
     return status;
 }

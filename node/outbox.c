@@ -25,6 +25,7 @@ static void attach_log(struct agent *agent, const struct apply_report *report, s
         {CODE_EVAL, JOB_OBTAIN},
         {CODE_BUILD, JOB_OBTAIN},
         {CODE_EXPECTED, JOB_OBTAIN},
+        {CODE_LOCKOUT, JOB_OBTAIN},
         {CODE_SWITCH, JOB_TRY},
         {CODE_UNITS, JOB_TRY},
         {CODE_CONNECTIVITY, JOB_TRY},

@@ -57,16 +57,20 @@ static bool check_identity(const struct config *config, int state, struct err *e
     return true;
 }
 
-// Expiry is no lock-out: the next release has another.
+// Whether the new configuration believes the head. The floor has to be readable, but is not what
+// the head is held against: a newer one may have come since, and its tickets been withheld. Nor is
+// expiry a lock-out: the next release has another.
 static bool check_head(const struct config *config, int dir, const char *path, struct err *e)
 {
     struct buf envelope CLEANUP(buf_clear) = {0};
+    const struct floor configured = {.epoch = config->epoch, .release = config->minimum_release};
     struct floor floor, raised;
     struct head head;
     uint8_t head_hash[HASH_BYTES];
     return floor_load(config, dir, &floor, e) &&
            fs_read_following(AT_FDCWD, path, ENVELOPE_BYTES_MAX, &envelope, e) &&
-           verify_head(&config->trust, &floor, buf_bytes(&envelope), &head, head_hash, &raised, e);
+           verify_head(
+               &config->trust, &configured, buf_bytes(&envelope), &head, head_hash, &raised, e);
 }
 
 static bool check(const struct config *config, const char *envelope, struct err *e)

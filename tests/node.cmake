@@ -28,4 +28,4 @@ bento_unit_test(trial node_apply)
 target_compile_definitions(test_trial PRIVATE
     BENTO_APPLY="$<TARGET_FILE:bento-apply>" FLEET="${CMAKE_CURRENT_SOURCE_DIR}/fleet")
 add_dependencies(test_trial bento-apply)
-set_tests_properties(unit/trial PROPERTIES LABELS e2e TIMEOUT 180)
+set_tests_properties(unit/trial PROPERTIES LABELS e2e TIMEOUT 300)

@@ -1,15 +1,6 @@
 # Tests of the system as a whole: lint, and e2e with real ssh, real Nix and several hosts in namespaces.
 
-# The programs side by side, as they will be installed.
 set(BENTO_BIN ${CMAKE_BINARY_DIR}/bin)
-set(BENTO_PROGRAMS bento bento-pub bento-status bento-broker bento-node bento-apply)
-set(copies "")
-foreach(program ${BENTO_PROGRAMS})
-    list(APPEND copies COMMAND ${CMAKE_COMMAND} -E copy_if_different $<TARGET_FILE:${program}>
-        ${BENTO_BIN}/${program})
-endforeach()
-add_custom_target(bin ALL COMMAND ${CMAKE_COMMAND} -E make_directory ${BENTO_BIN} ${copies}
-    DEPENDS ${BENTO_PROGRAMS} COMMENT "bin/" VERBATIM)
 
 # Exit status 77: skipped, and the output says why.
 foreach(check format shell includes)

@@ -185,7 +185,7 @@ static void goes_to_trying(struct node *n, const struct apply_config *config)
     is_reached(n);
     is_now(n, "ARMING: ARM");
     gets(n, EVENT_ARMED, CODE_OK);
-    is_now(n, "TRYING: QUEUE TRY");
+    is_now(n, "TRYING: TRY QUEUE");
     says(n, NODE_TRYING, CODE_OK);
 }
 
@@ -1102,7 +1102,7 @@ static void reboots_in_every_trial_give_up(void **state)
         obtains(&n, NEW);
         is_reached(&n);
         gets(&n, EVENT_ARMED, CODE_OK);
-        is_now(&n, "TRYING: QUEUE TRY");
+        is_now(&n, "TRYING: TRY QUEUE");
     }
     reboots(&n);
     reverts(&n);

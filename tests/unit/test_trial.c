@@ -16,7 +16,7 @@ static struct err e;
 #define DIGEST "0909090909090909090909090909090909090909090909090909090909090909"
 #define NEXT "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"
 #define PATIENCE_MS 30000
-#define ROUNDS 12
+#define ROUNDS 8
 
 static struct {
     char path[64]; // everything is below it

@@ -977,15 +977,14 @@ static bool run_checks(const json_t *v, struct bytes input, json_t **got, struct
 // may be set then, too.
 typedef bool run_fn(const json_t *vector, struct bytes input, json_t **got, struct err *e);
 
+// clang-format off
 #define KINDS(X)                                                                                   \
-    X(u64)                                                                                         \
-    X(str)                                                                                         \
-    X(bin)                                                                                         \
-    X(bool) X(array) X(map) X(public_key_blob) X(public_key_line) X(secret_key) X(sshsig) X(armor) \
-        X(trust) X(merkle) X(merkle_leaf) X(merkle_verify) X(sealed) X(curve) X(seal_to) X(blob)   \
-            X(blob_check) X(head) X(envelope) X(ticket) X(proven) X(proven_of) X(bundle) X(tree)   \
-                X(digest) X(roster) X(status) X(signed) X(published) X(request) X(reply) X(frame)  \
-                    X(release) X(floor) X(checks)
+    X(u64) X(str) X(bin) X(bool) X(array) X(map)                                                   \
+    X(public_key_blob) X(public_key_line) X(secret_key) X(sshsig) X(armor) X(trust)                \
+    X(merkle) X(merkle_leaf) X(merkle_verify) X(sealed) X(curve) X(seal_to) X(blob) X(blob_check)  \
+    X(head) X(envelope) X(ticket) X(proven) X(proven_of) X(bundle) X(tree) X(digest) X(roster)     \
+    X(status) X(signed) X(published) X(request) X(reply) X(frame) X(release) X(floor) X(checks)
+// clang-format on
 
 #define KIND_RUN(kind) {#kind, run_##kind},
 static const struct {
@@ -1054,12 +1053,11 @@ static void run_file(const char *name)
     assert_int_equal(failed, 0);
 }
 
+// clang-format off
 #define FILES(X)                                                                                   \
-    X(encoding)                                                                                    \
-    X(keys)                                                                                        \
-    X(signatures)                                                                                  \
-    X(trust) X(merkle) X(sealing) X(head) X(ticket) X(bundle) X(roster) X(status) X(bus)           \
-        X(operations) X(release) X(checks)
+    X(encoding) X(keys) X(signatures) X(trust) X(merkle) X(sealing) X(head) X(ticket) X(bundle)    \
+    X(roster) X(status) X(bus) X(operations) X(release) X(checks)
+// clang-format on
 
 #define FILE_TEST(name)                                                                            \
     static void name##_vectors_are_judged_as_written(void **state)                                 \

@@ -17,7 +17,8 @@ def read(name):
 def same(what, text, header):
     for name in sorted(set(text) | set(header)):
         if text.get(name) != header.get(name):
-            faults.append("%s %s: PROTOCOL.md says %s, the header %s" % (what, name, text.get(name), header.get(name)))
+            faults.append("%s %s: PROTOCOL.md says %s, the header %s" % (what, name, text.get(name),
+                    header.get(name)))
     if not text:
         faults.append("%s: there is no table" % what)
 
@@ -36,9 +37,11 @@ bounds = re.findall(r"^#define (\w+) \(?(\d+)u(?: << (\d+))?\)?", read("proto/bo
 same("limit", dict(re.findall(r"^\| (\w+) \| (\d+) \|", section("limits"), re.M)),
      {name: str(int(value) << int(shift or 0)) for name, value, shift in bounds})
 codes = re.findall(r"^    X\((\w+), ", read("proto/err.h"), re.M)
-same("code", dict.fromkeys(re.findall(r"^\| `(\w+)` \|", section("codes"), re.M), "here"), dict.fromkeys(codes, "here"))
+same("code", dict.fromkeys(re.findall(r"^\| `(\w+)` \|", section("codes"), re.M), "here"),
+     dict.fromkeys(codes, "here"))
 operations = re.findall(r"X\((\d+), (\w+), (true|false)\)", read("proto/message.h"))
-same("operation", {n: (o, w) for o, n, w in re.findall(r"^\| (\d+) \| (\w+) \| (\w+) \|", section("operations"), re.M)},
+same("operation", {n: (o, w) for o, n, w in re.findall(r"^\| (\d+) \| (\w+) \| (\w+) \|", section("operations"),
+                                                       re.M)},
      {n: (o, "admin" if a == "true" else "all") for o, n, a in operations})
 states = re.findall(r'X\(\w+, "([\w-]+)", (true|false)\)', read("proto/status.h"))
 same("state", {n: bool(live) for n, live in re.findall(r"^\| `([\w-]+)` \| (⏳?) ?\|", section("status"), re.M)},

@@ -1,5 +1,6 @@
 """The real bento-broker, with an admin and nodes that share no code with it."""
 
+import json
 import os
 import threading
 import time
@@ -15,88 +16,14 @@ from bento_wire.refused import (
 from fleet import (
     ADMIN, DAY, FLEET, LAPTOP, OUTSIDER, ROUTER, STRANGER, TOKEN_ADMIN, ZEROS, full_parts, release, status,
 )  # fmt: skip
-from programs import folder, free_port, running, until, write_private
-
-class Broker:
-    """A running broker, and questions to it."""
-
-    def __init__(self, path, signers, threshold=1):
-        self.path = path
-        self.pub, self.rep = ("127.0.0.1", free_port()), ("127.0.0.1", free_port())
-        self.admin_socket = path / "admin.sock"
-        self.config = write_private(path / "broker.json", {
-            "fleet": FLEET.hex(), "signers": [signer.public.line("admin") for signer in signers], "threshold": threshold,
-            "state": str(path / "state"), "pub": "tcp://%s:%d" % self.pub, "rep": "tcp://%s:%d" % self.rep,
-            "admin": str(self.admin_socket), "tick_seconds": 1,
-        })  # fmt: skip
-        (path / "state").mkdir(mode=0o700)
-
-    def ready(self):
-        try:
-            self.admin = framing.Requester(self.admin_socket, ADMIN_RECEIVE_BYTES_MAX)
-            self.public = framing.Requester(self.rep, REQ_RECEIVE_BYTES_MAX)
-            return True
-        except OSError:
-            return False
-
-    def ask(self, operation, *body):
-        return operations.decode_reply(self.public.ask(operations.request(operation, *body)), operation)
-
-    def command(self, operation, *body):
-        return operations.decode_reply(self.admin.ask(operations.request(operation, *body)), operation)
-
-    def subscribe(self, address=None):
-        return framing.connect(address or self.pub, framing.SUB, PUBLISHED_BYTES_MAX)
-
-    def upload(self, release):
-        code, (missing,) = self.command("MISSING_BLOBS", sorted(release.blobs))
-        assert code == "OK" and missing == sorted(release.blobs)
-        for ct_hash in missing:
-            self.upload_blob(ct_hash, release.blobs[ct_hash])
-
-    def upload_blob(self, ct_hash, blob):
-        for offset in range(0, len(blob), CHUNK_BYTES_MAX):
-            chunk = blob[offset : offset + CHUNK_BYTES_MAX]
-            assert self.command("PUT_BLOB", ct_hash, len(blob), offset, chunk) == ("OK", [offset + len(chunk)])
-
-    def publish(self, release, base=None):
-        if base is None:
-            base = self.newest()
-        return self.command("PUBLISH", base, release.envelope, release.roster, release.tickets)
-
-    def newest(self):
-        code, body = self.ask("GET_HEAD")
-        return ZEROS if code == "NONE" else structures.Envelope.decode(body[0]).head_hash
-
-    def blob(self, ct_hash, ct_len):
-        """In chunks, as a node fetches it."""
-        blob = b""
-        while len(blob) < ct_len:
-            code, (total, chunk) = self.ask("GET_BLOB", ct_hash, len(blob))
-            assert code == "OK" and total == ct_len and chunk
-            blob += chunk
-        return blob
-
-    def put_status(self, signed):
-        return self.ask("PUT_STATUS", signed)
-
-
-def heard(connection, kind, matches=lambda message: True):
-    while True:
-        message = connection.receive()
-        assert message[:4] == structures.TOPIC
-        try:
-            found = kind.decode(message[4:])
-        except Refused:
-            continue
-        if matches(found):
-            return found, message
-
+from programs import folder, running, until
+from real_broker import Broker, heard
+from vectors import VECTORS, unhex
 
 @pytest.fixture(scope="module")
 def broker():
     with folder() as path:
-        broker = Broker(path, [ADMIN])
+        broker = Broker(path, [ADMIN.public])
         with running("bento-broker", "--config", broker.config, log=path / "log"):
             until(broker.ready, "the broker answers")
             yield broker
@@ -351,7 +278,7 @@ def test_too_long_envelope_is_not_taken(broker, published):
 
 def test_token_and_threshold():
     with folder() as path:
-        broker = Broker(path, [ADMIN, TOKEN_ADMIN], threshold=2)
+        broker = Broker(path, [ADMIN.public, TOKEN_ADMIN.public], threshold=2)
         with running("bento-broker", "--config", broker.config, log=path / "log"):
             until(broker.ready, "the broker answers")
             for signers in ([ADMIN], [ADMIN, ADMIN], [TOKEN_ADMIN, STRANGER]):
@@ -529,3 +456,28 @@ def test_requests_from_many_at_once(broker, published):
     for thread in threads:
         thread.join()
     assert answers == [("OK", [published.envelope])] * 160
+
+
+# ---- the conversation among the vectors ----
+
+
+def test_served_vectors():
+    served = json.loads((VECTORS / "served.json").read_text())
+    trust = served["trust"]
+    with folder() as path:
+        broker = Broker(path, [ssh.PublicKey.from_line(line) for line in trust["signers"]], fleet=unhex(trust["fleet"]))
+        with running("bento-broker", "--config", broker.config, log=path / "log"):
+            until(broker.ready, "the broker answers")
+            for vector in served["vectors"]:
+                check_served(broker, vector)
+
+
+def check_served(broker, vector):
+    requester = broker.public if vector["who"] == "public" else broker.admin
+    reply = requester.ask(unhex(vector["request"]))
+    code, _, body = operations.open_reply(reply)
+    assert code == vector["code"], vector["name"]
+    if "reply" in vector:
+        assert reply == unhex(vector["reply"]), vector["name"]
+    if "reason" in vector:
+        assert operations.decode_reply(reply, "PUBLISH")[1][0] == vector["reason"], vector["name"]

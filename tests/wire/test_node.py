@@ -24,6 +24,7 @@ class Broker:
         self.lock = threading.Lock()
         self.current, self.proven, self.blobs = None, None, {}
         self.statuses, self.asked = queue.Queue(), queue.Queue()
+        self.lie, self.lied_about, self.delivered = None, queue.Queue(), queue.Queue()
         self.pub = framing.Publisher(self.tick)
         self.rep = framing.Replier(self.answer, REP_RECEIVE_BYTES_MAX)
 
@@ -59,6 +60,11 @@ class Broker:
         return operations.reply("OK", len(blob), blob[offset : offset + CHUNK_BYTES_MAX])
 
     def put_status(self, signed):
+        if self.lie:
+            lie, self.lie = self.lie, None
+            self.lied_about.put(signed)
+            return lie(signed)
+        self.delivered.put(signed)
         try:
             status = structures.Signed.verify(signed, FLEET, [ROUTER.node_id, LAPTOP.node_id])
         except Refused as error:
@@ -74,9 +80,25 @@ class Broker:
             self.blobs = made.blobs if blobs is None else blobs
         self.pub.publish(made.published() if whole else self.tick())
 
-    def heard(self, what, matches):
+    def times(self, operation, count, what=lambda body: True):
+        """When it was asked this the next times."""
+        times = []
+        while len(times) < count:
+            name, body = self.asked.get(timeout=PATIENCE)
+            if name == operation and what(body):
+                times.append(time.monotonic())
+        return times
+
+    def asked_within(self, seconds, operation, what):
+        end = time.monotonic() + seconds
+        while True:
+            name, body = self.asked.get(timeout=max(0, end - time.monotonic()))
+            if name == operation and what(body):
+                return
+
+    def heard(self, what, matches, patience=PATIENCE):
         """The next status that matches; every status on the way was verified."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + patience
         seen = []
         while True:
             try:
@@ -107,19 +129,19 @@ class Machine:
     def accepts(self, made, state, code="", **serving):
         self.broker.serve(made, **serving)
         self.floor = made
-        return self.reported(made, state, code)
+        return self.reported(state, code)
 
-    def refuses(self, made, code, raised, **serving):
+    def refuses(self, made, code, raised, patience=PATIENCE, **serving):
         """raised: the refusal comes behind the step that raises the floor."""
         self.broker.serve(made, **serving)
         if raised:
             self.floor = made
-        return self.reported(made, "refused", code)
+        return self.reported("refused", code, patience)
 
-    def reported(self, made, state, code):
+    def reported(self, state, code, patience=PATIENCE):
         wanted = (state, code, self.floor.head_hash, self.floor.head.epoch, self.floor.head.release)
         return self.broker.heard(
-            wanted, lambda s: (s.state, s.code, s.head_hash, s.epoch, s.release) == wanted
+            wanted, lambda s: (s.state, s.code, s.head_hash, s.epoch, s.release) == wanted, patience
         )
 
 
@@ -136,7 +158,7 @@ def machine():
             "identity": str(write_private(path / "identity", ROUTER.file().decode())),
             "profile": str(path / "profile" / "system"), "current_system": str(path / "system"),
             "booted_system": str(path / "system"), "path": os.environ["PATH"],
-            "poll_seconds": 2,
+            "poll_seconds": 1,
         })  # fmt: skip
         with running("bento-apply", "--config", config, "--no-systemd", log=path / "apply.log") as apply:
             await_file(path / "state" / "node", apply)
@@ -175,7 +197,7 @@ def test_empty_ticket_is_new(machine):
 
 def test_same_head_again_changes_nothing(machine):
     machine.broker.serve(machine.floor)
-    assert machine.reported(machine.floor, "new", "")
+    assert machine.reported("new", "")
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["fetched", "by PUB"])
@@ -251,15 +273,6 @@ def test_wrong_path_is_refused(machine):
     machine.refuses(made, "PATH", raised=True, proven=proven.replace(path=[ZEROS]).encode())
 
 
-def test_cut_ticket_is_refused(machine):
-    made = machine.next()
-    machine.refuses(made, "FORMAT", raised=True, proven=made.proven(ROUTER.node_id)[:-1])
-
-
-def test_blob_above_its_limit_is_refused(machine):
-    machine.refuses(machine.next(parts(router(ct_len=BLOB_BYTES_MAX + 1))), "LENGTH", raised=True)
-
-
 def test_key_sealed_to_another_node_is_refused(machine):
     machine.refuses(machine.next(parts(router(sealed_to=LAPTOP.public))), "SEAL", raised=True)
 
@@ -282,3 +295,93 @@ def test_next_epoch_is_followed_and_the_one_before_is_refused(machine):
     before = machine.next()
     machine.accepts(machine.next(epoch=2), "new")
     machine.refuses(before, "EPOCH", raised=False)
+
+
+def test_acknowledgement_of_other_bytes_is_none(machine):
+    """Only the right number with the right hash ends the delivery."""
+    lies = [
+        lambda signed: operations.reply("OK", 1, ssh.sha256(signed)),
+        lambda signed: operations.reply("OK", seq_of(signed), ZEROS),
+        lambda signed: operations.reply("OK"),
+        lambda signed: operations.reply("IO"),
+        lambda signed: b"rubbish",
+    ]
+    for lie in lies:
+        machine.broker.lie = lie
+        signed = machine.broker.lied_about.get(timeout=PATIENCE)
+        while machine.broker.delivered.get(timeout=PATIENCE) != signed:
+            pass
+
+
+def seq_of(signed):
+    return structures.Status.decode(structures.Signed.decode(signed).body).seq
+
+
+@pytest.mark.parametrize("message", [b"", b"BNT1", b"BNT2\x90", b"BNT1" + bytes(1000), framing.handshake(framing.PUB)])
+def test_message_that_is_not_understood_is_dropped(machine, message):
+    machine.broker.pub.publish(message)
+    machine.accepts(machine.next(epoch=2), "new", whole=True)
+
+
+def test_message_beyond_the_limit_costs_the_connection_only(machine):
+    (before,) = machine.broker.pub.subscribers
+    before.stream.sendall((1 << 40).to_bytes(8, "big") + bytes(1000))
+    made = machine.next(epoch=2)
+    machine.broker.serve(made)
+    machine.floor = made
+    assert machine.reported("new", "")
+    assert before not in machine.broker.pub.subscribers or len(machine.broker.pub.subscribers) > 1
+
+
+def test_ticket_that_does_not_decode_is_asked_for_again(machine):
+    made = machine.next(epoch=2)
+    machine.broker.serve(made, proven=made.proven(ROUTER.node_id)[:-1])
+    first, second = machine.broker.times("GET_TICKET", 2, lambda body: body[0] == made.head_hash)
+    assert 0.7 < second - first < 3
+    machine.accepts(machine.next(epoch=2), "new", whole=True)
+
+
+def test_blob_of_another_length_is_not_taken(machine):
+    part = router(files=None)
+    made = machine.next(parts(part), epoch=2)
+    machine.broker.serve(made, blobs={part.ticket.ct_hash: made.blobs[part.ticket.ct_hash] + b"x"})
+    machine.broker.times("GET_BLOB", 2, lambda body: body[0] == part.ticket.ct_hash)
+    machine.floor = made
+    machine.broker.serve(made)
+    assert machine.reported("failed", "BUILD").digest == part.digest
+
+
+# Where the programs do not do what the text says.
+
+
+@pytest.mark.xfail(reason="a tick during the back-off of fetching waits for its end", strict=True, raises=queue.Empty)
+def test_newer_tick_ends_the_back_off(machine):
+    bad = machine.next(epoch=2)
+    machine.broker.serve(bad, proven=b"\xc1")
+    machine.broker.times("GET_TICKET", 3, lambda body: body[0] == bad.head_hash)  # the next one comes after 4 s
+    good = machine.next(epoch=2)
+    machine.broker.serve(good)
+    machine.floor = good
+    try:
+        machine.broker.asked_within(2, "GET_TICKET", lambda body: body[0] == good.head_hash)
+    finally:
+        machine.broker.serve(good, whole=True)
+        machine.reported("new", "")
+
+
+@pytest.mark.xfail(reason="NONE to GET_BLOB begins the back-off anew", strict=True, raises=AssertionError)
+def test_missing_blob_is_asked_for_more_and_more_slowly(machine):
+    part = router()
+    machine.broker.serve(machine.next(parts(part), epoch=2), blobs={})
+    times = machine.broker.times("GET_BLOB", 4, lambda body: body[0] == part.ticket.ct_hash)
+    gaps = [later - earlier for earlier, later in zip(times, times[1:])]
+    try:
+        assert gaps[2] > 2 * gaps[0]
+    finally:
+        machine.accepts(machine.next(epoch=2), "new", whole=True)
+
+
+@pytest.mark.xfail(reason="bento-node asks for the blob for ever, bento-apply never sees the ticket", strict=True)
+def test_blob_above_its_limit_is_refused(machine):
+    made = machine.next(parts(router(ct_len=BLOB_BYTES_MAX + 1)), epoch=2)
+    machine.refuses(made, "LENGTH", raised=True, patience=4)

@@ -42,6 +42,16 @@ def test_a_system_that_can_go_on(lab):
     d.assert_nothing_ran()
 
 
+def test_a_newer_head_without_a_ticket_is_no_lock_out(lab):
+    """Else a broker could keep a node from what it builds by showing it the next head."""
+    d = running_node(lab)
+    d.start()
+    d.deliver_and_wait(d.world.release(d.world.now + 1).but(proven=None))
+    d.stop()
+    assert d.floors()[0][1] == d.world.now + 1
+    selfcheck(d, "OK")
+
+
 def test_a_bad_rotation(lab):
     d = running_node(lab)
     d.write_config(signers=[Key().line])
