@@ -1,7 +1,6 @@
 // bento-apply as one object: what its loop thread owns. The way of a release through it:
 //
-//     spool/in → intake (verify.h) → event RELEASE → apply_step (apply.h) → journal → effects →
-//     jobs → event → …
+//     spool/in → intake (judge.h) → event RELEASE → apply_step (apply.h) → journal → effects → jobs → event → …
 //
 // Events are queued and handled one at a time; a step is durable before its effects start
 // (agent_turn).

@@ -6,8 +6,7 @@
 //                            blobs/HEX               ciphertexts by the hash that names them
 //                            acked                   which statuses the collector has
 //     out/  bento-apply's    SEQ.status              signed, until acked
-//                            want                    what bento-apply has seen, lacks, and must be
-//                            reached with
+//                            want                    what bento-apply has seen, lacks, and is to be reached with
 #pragma once
 
 #include "bounds.h"

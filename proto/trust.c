@@ -27,6 +27,10 @@ bool trust_check(const struct trust *trust, struct err *e)
     if (trust->threshold > trust->signer_count)
         return err_set(e, CODE_CONFIG, "the threshold is %u, but there are only %zu signers",
             trust->threshold, trust->signer_count);
+    if (trust->threshold > SIGNATURES_MAX)
+        return err_set(e, CODE_CONFIG,
+            "the threshold is %u, but a release carries at most %u signatures", trust->threshold,
+            SIGNATURES_MAX);
     return true;
 }
 

@@ -15,7 +15,7 @@ struct trust {
 
 // Adds one public key line. CONFIG if it is not one, or the same key stands there already.
 MUST_CHECK bool trust_add(struct trust *trust, const char *line, struct err *e);
-// CONFIG if there are no signers or threshold is 0 or more than there are.
+// CONFIG if there are no signers, or threshold is 0, more than there are, or more than a head can carry.
 MUST_CHECK bool trust_check(const struct trust *trust, struct err *e);
 // PROTOCOL.md §checks, steps 1–4, first failure wins: LENGTH, FORMAT, NAMESPACE, SIGNER, THRESHOLD,
 // FORMAT (head), FLEET. head_hash = SHA-256 of the head's bytes.

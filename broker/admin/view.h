@@ -4,25 +4,25 @@
 //
 // bento-status --json prints the same facts, for scripts:
 //
-//     {"release": 1700000000, "epoch": 1, "expires": 1707776000,           null, null, null:
-//     nothing was ever published
-//      "nodes": [{
-//         "name": "router", "tags": ["edge"],
-//         "state": "up-to-date",          the second column of VIEW_STATES below
-//         "severity": "done",             done, pending or failing; what the exit status is made of
-//         "code": "",                     why, for failing, rolled-back and refused: a code of
-//         PROTOCOL.md "silent": false,                nothing heard for 2.5 polls "behind": false,
-//         the newest head that the node reports is not the newest "applied": true, it runs the
-//         configuration of the current release "expected": "/nix/store/…",     from the roster;
-//         null: not pinned, or not in the release "remote": "same",               running against
-//         expected: same, other, unpinned or none (nothing to compare) "received": 1700000123, when
-//         the broker got the newest status (its clock); null, as all below: no status "time":
-//         1700000122,             when the node made it (the node's clock) "local_epoch": 1,
-//         "local_release": 1700000000,      the newest head that the node has accepted "running":
-//         "/nix/store/…", "booted": "/nix/store/…", "profile": "/nix/store/…", "node_state":
-//         "up-to-date",     the node's own word, from its signed status "attempt": 1, "reboot":
-//         false, "auto": false, "speaks": 1
-//      }, …]}
+//     {"release": 1700000000, "epoch": 1, "expires": 1707776000, "nodes": [{…}, …]}
+//
+// release, epoch and expires are null if nothing was ever published. A node:
+//
+//     name, tags      "router", ["edge"]
+//     state           "up-to-date": the second column of VIEW_STATES below
+//     severity        "done", "pending" or "failing": what the exit status is made of
+//     code            why, for failing, rolled-back and refused: a code of PROTOCOL.md; else ""
+//     silent          nothing heard for 2.5 polls
+//     behind          the newest head that the node reports is not the newest
+//     applied         it runs the configuration of the current release
+//     expected        store path of the roster; null: not pinned, or not in the release
+//     remote          running against expected: "same", "other", "unpinned" or "none" (nothing to compare)
+//     received        when the broker got the newest status (its clock); null, as all below: no status
+//     time            when the node made it (the node's clock)
+//     local_epoch, local_release    the newest head that the node has accepted
+//     running, booted, profile      store paths
+//     node_state      the node's own word, from its signed status
+//     attempt, reboot, auto, speaks as the node says
 #pragma once
 
 #include "release.h"

@@ -295,7 +295,8 @@ static void threshold_must_be_reachable_and_not_zero(void **state)
         unsigned threshold;
         bool good;
     } cases[] = {{"", 0, false}, {"", 1, false}, {"7", 0, false}, {"7", 1, true}, {"7", 2, false},
-        {"78", 2, true}, {"78", 3, false}};
+        {"78", 2, true}, {"78", 3, false}, {"3456789", SIGNATURES_MAX, true},
+        {"3456789", SIGNATURES_MAX + 1, false}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct trust trust = trust_in(cases[i].signers, cases[i].threshold);
         struct err e;

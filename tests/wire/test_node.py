@@ -337,7 +337,7 @@ def test_ticket_that_does_not_decode_is_asked_for_again(machine):
     made = machine.next(epoch=2)
     machine.broker.serve(made, proven=made.proven(ROUTER.node_id)[:-1])
     first, second = machine.broker.times("GET_TICKET", 2, lambda body: body[0] == made.head_hash)
-    assert 0.7 < second - first < 3
+    assert second - first > 0.7
     machine.accepts(machine.next(epoch=2), "new", whole=True)
 
 
