@@ -26,12 +26,18 @@ class Broker:
 
     def __enter__(self):
         self.folder = tempfile.mkdtemp(prefix="bento-attack-")
-        self.w = self.b.World(self.folder)
-        self.release = self.w.published()
+        self.w = None
+        try:
+            self.w = self.b.World(self.folder)
+            self.release = self.w.published()
+        except BaseException:
+            self.__exit__(BaseException, None, None)
+            raise
         return self
 
     def __exit__(self, kind, value, trace):
-        self.w.close()
+        if self.w:
+            self.w.close()
         with open(os.path.join(self.folder, "log")) as f:
             log = f.read()
         shutil.rmtree(self.folder)

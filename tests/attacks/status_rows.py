@@ -17,39 +17,41 @@ import broker_lab
 
 BIN = os.path.abspath(sys.argv[1])
 b = broker_lab.load(BIN)
-NODES = 5
 POLL_S = 900
 HIGHEST = b"\xff" * 8
 FINE, ERROR, PENDING, FAILING = 0, 1, 2, 3
 
 
 class Scene:
-    """A broker with a release of NODES machines that all say they are up to date, and nothing wrong."""
+    """A broker with a release of three machines that all say they are up to date, and nothing wrong."""
 
-    def __init__(self, nodes=NODES):
+    def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="bento-attack-")
         self.cache = os.path.join(self.folder, "cache")
         self.w = b.World(self.folder)
-        self.fleet = self.w.fleet = b.Fleet(self.folder, nodes)
-        self.w.broker.stop()
-        self.w.broker.write_config(self.fleet)
-        self.w.broker.start()
-        self.w.connect()
-        self.nodes, self.seq, self.head = self.fleet.nodes, time.time_ns(), b.ZEROS
-        self.fleet.number = int(time.time()) - 4 * POLL_S  # the node's time counts, not the release's
-        self.w.upload_all()
+        self.fleet, self.nodes = self.w.fleet, self.w.fleet.nodes
+        self.seq, self.head = time.time_ns(), b.ZEROS
+        self.fleet.number = int(time.time()) - 4 * POLL_S  # so that a status may be older than now
+
+    def __enter__(self):
+        try:
+            self.begin()
+        except BaseException:
+            self.w.close()
+            raise
+        return self
+
+    def begin(self):
         with open(os.path.join(self.folder, "fleet.json"), "w") as f:
             json.dump({"fleet": self.fleet.id.hex(), "signers": [self.fleet.admin.line],
                        "broker": {"admin": self.w.broker.admin},
                        "nodes": {"node-%d" % i: {"key": n.line} for i, n in enumerate(self.nodes)}}, f)
-
-    def __enter__(self):
+        self.w.upload_all()
         self.release()
         for i in range(len(self.nodes)):
             self.report(i)
         status, rows = self.ask()
         assert status == FINE and {r["state"] for r in rows} == {"up-to-date"}, (status, rows)
-        return self
 
     def __exit__(self, kind, value, trace):
         self.w.close()
@@ -185,7 +187,7 @@ def old_word_for_a_newer_release_is_behind(s):
     """Node 0 fails the second release. Its good word about the first one is made the newest, in three ways."""
     first = s.fleet.number
     s.release()
-    for i in range(NODES):
+    for i in range(len(s.nodes)):
         s.report(i, *(["failed", "BUILD"] if i == 0 else []))
     assert s.ask()[1][0]["state"] == "failing"
 
