@@ -14,6 +14,7 @@
 #define RETRY_MIN_MS 1000
 #define RETRY_MAX_MS 300000
 #define JITTER_PERCENT 20
+#define PASSED_MAX 10 // heads that are not authentic, a minute
 
 // The newest release heard of that is not in the spool yet.
 struct pending {
@@ -41,6 +42,8 @@ struct fetch {
                                  // not go there again
     uint64_t tick_epoch, tick_release; // named by the last tick that was followed
     struct want_blob blob;             // the one being asked for
+    uint64_t passed_ms;                // since when `passed` unauthentic heads went to bento-apply
+    unsigned passed;
     size_t offered_count;
     struct buf
         *offered; // blobs of the last published message, until it is clear whether they are ours
@@ -99,35 +102,96 @@ static bool open_reply(struct fetch *fetch, bool ok, struct bytes reply, const s
     return false;
 }
 
+// --- into the spool ---
+
+static bool write_release(const struct fetch *fetch, const struct pending *pending, struct err *e)
+{
+    char name[RELEASE_NAME_BYTES];
+    int in = fetch->spool->in;
+    CLEANUP_FD dir = -1;
+    spool_release_name(pending->head.epoch, pending->head.release, pending->head_hash, name);
+    if (fs_exists(in, name)) {
+        return true;
+    }
+    struct bytes proven = buf_bytes(&pending->proven);
+    const char *second = pending->asked == TICKET_NONE ? "noticket" : "proven";
+    return fs_remove_tree(in, "new", e) && fs_make_dir(in, "new", 0700, false, e) &&
+           fs_open_dir(in, "new", &dir, e) &&
+           fs_write(dir, "envelope", buf_bytes(&pending->envelope), 0600, e) &&
+           fs_write(dir, second, proven, 0600, e) && fs_rename(in, "new", in, name, e);
+}
+
+// A head that is not authentic goes to bento-apply alone, which refuses it in a signed status. No
+// more is fetched for it, and it takes nobody's place; and only so many a minute, since it costs
+// its forger nothing to make others.
+static void pass_on(struct fetch *fetch, const struct pending *forged)
+{
+    struct err e;
+    uint64_t now_ms = clock_monotonic_ms();
+    if (fetch->passed_ms == 0 || now_ms - fetch->passed_ms > 60000) {
+        fetch->passed_ms = now_ms;
+        fetch->passed = 0;
+    }
+    if (fetch->passed == PASSED_MAX) {
+        return;
+    }
+    fetch->passed++;
+    if (!write_release(fetch, forged, &e)) {
+        log_err("release not spooled error=\"%s\"", e.text);
+        return;
+    }
+    memcpy(fetch->spooled, forged->head_hash, HASH_BYTES);
+}
+
 // --- heads ---
 
-// A release that we have heard of: worth fetching if bento-apply has not seen it and nothing newer
-// is pending.
-static void hear(struct fetch *fetch, struct bytes envelope_bytes)
+// Only authentic heads are followed: an unsigned number must not stand in the way of a signed one.
+static bool is_authentic(const struct fetch *fetch, struct bytes envelope)
 {
-    struct envelope envelope;
+    static struct log_limit limit = {.burst = 5, .seconds = 60};
     struct head head;
     uint8_t hash[HASH_BYTES];
     struct err e;
-    if (!envelope_decode(envelope_bytes, &envelope, &e) || !head_decode(envelope.head, &head, &e)) {
+    bool authentic = trust_verify(&fetch->config->trust, envelope, &head, hash, &e);
+    if (!authentic && log_allowed(&limit, "heads that are not authentic")) {
+        log_warning("head is not authentic code=%s reason=\"%s\"", code_name(e.code), e.text);
+    }
+    return authentic;
+}
+
+// A release that we have heard of: worth fetching if it is authentic, bento-apply has not seen it
+// and nothing newer is pending.
+static void hear(struct fetch *fetch, struct bytes envelope_bytes)
+{
+    struct envelope envelope;
+    struct err e;
+    struct pending heard = {.any = true};
+    const struct pending *pending = &fetch->pending;
+    if (!envelope_decode(envelope_bytes, &envelope, &e) ||
+        !head_decode(envelope.head, &heard.head, &e)) {
         log_warning("head not understood error=\"%s\"", e.text);
         return;
     }
-    sha256(envelope.head, hash);
-    const struct pending *pending = &fetch->pending;
-    if (memcmp(hash, fetch->want.seen, HASH_BYTES) == 0 ||
-        memcmp(hash, fetch->spooled, HASH_BYTES) == 0 ||
-        (pending->any && release_compare(head.epoch, head.release, pending->head.epoch,
-                             pending->head.release) <= 0)) {
+    sha256(envelope.head, heard.head_hash);
+    if (memcmp(heard.head_hash, fetch->want.seen, HASH_BYTES) == 0 ||
+        memcmp(heard.head_hash, fetch->spooled, HASH_BYTES) == 0) {
         return;
     }
-    log_info("release heard of epoch=%" PRIu64 " release=%" PRIu64, head.epoch, head.release);
-    pending_clear(&fetch->pending);
-    fetch->retry_ms = RETRY_MIN_MS;
-    fetch->pending.any = true;
-    fetch->pending.head = head;
-    memcpy(fetch->pending.head_hash, hash, HASH_BYTES);
-    buf_append(&fetch->pending.envelope, envelope_bytes.at, envelope_bytes.len);
+    bool older = pending->any && release_compare(heard.head.epoch, heard.head.release,
+                                     pending->head.epoch, pending->head.release) <= 0;
+    buf_append(&heard.envelope, envelope_bytes.at, envelope_bytes.len);
+    if (!is_authentic(fetch, envelope_bytes)) {
+        heard.asked = TICKET_NONE;
+        pass_on(fetch, &heard);
+        pending_clear(&heard);
+    } else if (older) {
+        pending_clear(&heard);
+    } else {
+        log_info("release heard of epoch=%" PRIu64 " release=%" PRIu64, heard.head.epoch,
+            heard.head.release);
+        pending_clear(&fetch->pending);
+        fetch->pending = heard;
+    }
 }
 
 static void on_head(void *context, bool ok, struct bytes reply, const struct err *failure)
@@ -281,30 +345,12 @@ static void get_blob(struct fetch *fetch, const struct want_blob *blob)
     ask(fetch, &request, CHUNK_MS, on_blob);
 }
 
-// --- into the spool ---
-
-static bool write_release(struct fetch *fetch, struct err *e)
-{
-    const struct pending *pending = &fetch->pending;
-    char name[RELEASE_NAME_BYTES];
-    int in = fetch->spool->in;
-    CLEANUP_FD dir = -1;
-    spool_release_name(pending->head.epoch, pending->head.release, pending->head_hash, name);
-    if (fs_exists(in, name)) {
-        return true;
-    }
-    struct bytes proven = buf_bytes(&pending->proven);
-    const char *second = pending->asked == TICKET_NONE ? "noticket" : "proven";
-    return fs_remove_tree(in, "new", e) && fs_make_dir(in, "new", 0700, false, e) &&
-           fs_open_dir(in, "new", &dir, e) &&
-           fs_write(dir, "envelope", buf_bytes(&pending->envelope), 0600, e) &&
-           fs_write(dir, second, proven, 0600, e) && fs_rename(in, "new", in, name, e);
-}
+// --- one step after the other ---
 
 static void spool_release(struct fetch *fetch)
 {
     struct err e;
-    if (!write_release(fetch, &e)) {
+    if (!write_release(fetch, &fetch->pending, &e)) {
         log_err("release not spooled error=\"%s\"", e.text);
         try_later(fetch, &e);
         return;
@@ -339,6 +385,10 @@ static void advance(struct fetch *fetch)
     if (pending->any && memcmp(pending->head_hash, fetch->want.seen, HASH_BYTES) == 0) {
         pending_clear(pending);
     }
+    if (fetch->head_wanted) { // first: the broker may have forgotten what an older one lacks
+        ask_head(fetch);
+        return;
+    }
     if (pending->any && pending->asked == TICKET_UNKNOWN) {
         ask_ticket(fetch);
         return;
@@ -346,15 +396,14 @@ static void advance(struct fetch *fetch)
     if (pending->any) {
         struct want_blob bundle = {.len = pending->ticket.ct_len};
         memcpy(bundle.hash, pending->ticket.ct_hash, HASH_BYTES);
-        if (pending->asked == TICKET_KNOWN && bundle.len > 0 && is_missing(fetch, bundle.hash)) {
+        // One above its limit is for bento-apply to refuse.
+        bool fetchable =
+            pending->asked == TICKET_KNOWN && bundle.len > 0 && bundle.len <= BLOB_BYTES_MAX;
+        if (fetchable && is_missing(fetch, bundle.hash)) {
             get_blob(fetch, &bundle);
         } else {
             spool_release(fetch);
         }
-        return;
-    }
-    if (fetch->head_wanted) { // first: the broker may have forgotten what an older one lacks
-        ask_head(fetch);
         return;
     }
     for (size_t i = 0; i < fetch->want.blob_count; i++) {
@@ -406,6 +455,9 @@ void fetch_tick(struct fetch *fetch, uint64_t epoch, uint64_t release)
     fetch->tick_epoch = epoch;
     fetch->tick_release = release;
     fetch->head_wanted = true;
+    if (loop_timer_is_set(fetch->retry)) { // soon, but a liar's ticks do not take the back-off away
+        loop_timer_set(fetch->retry, jitter(RETRY_MIN_MS, JITTER_PERCENT));
+    }
     advance(fetch);
 }
 

@@ -48,6 +48,7 @@ def folder():
     try:
         yield path
     finally:
+        subprocess.run(["chmod", "-R", "u+w", path], check=False)  # a Nix store is read-only
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -1,7 +1,9 @@
 """A real bento-broker, and questions to it."""
 
 from bento_wire import framing, operations, structures
-from bento_wire.refused import ADMIN_RECEIVE_BYTES_MAX, CHUNK_BYTES_MAX, PUBLISHED_BYTES_MAX, REQ_RECEIVE_BYTES_MAX, Refused
+from bento_wire.refused import (
+    ADMIN_RECEIVE_BYTES_MAX, CHUNK_BYTES_MAX, PUBLISHED_BYTES_MAX, REQ_RECEIVE_BYTES_MAX, Refused,
+)  # fmt: skip
 from fleet import FLEET, ZEROS
 from programs import free_port, write_private
 

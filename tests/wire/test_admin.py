@@ -1,4 +1,4 @@
-"""The real bento, bento-pub and bento-status with the real broker: what they publish, opened and verified by this one."""
+"""The real bento, bento-pub and bento-status with the real broker: what they publish is opened and verified here."""
 
 import json
 import os
@@ -89,20 +89,22 @@ def test_bento_pubs_release_passes_all_checks(fleet):
     broker, admin = fleet
     code, (envelope, roster, tickets) = broker.command("GET_RELEASE")
     assert code == "OK"
-    head, roster, tickets = structures.check_release(envelope, roster, tickets, ssh.Signers([ADMIN.public.line()]), FLEET)
+    trusted = ssh.Signers([ADMIN.public.line()])
+    head, roster, tickets = structures.check_release(envelope, roster, tickets, trusted, FLEET)
     assert head.epoch == 1
     rows = {row[1]: row for row in roster.nodes}
     assert set(rows) == {"router", "laptop"} and rows["router"][2] == ["edge"]
     assert next(ticket for ticket in tickets if ticket.node_id == LAPTOP.node_id).empty
 
-    us = structures.Node(ROUTER, ssh.Signers([ADMIN.public.line()]), FLEET)
+    us = structures.Node(ROUTER, trusted, FLEET)
     head_hash = structures.Envelope.decode(envelope).head_hash
     proven = broker.ask("GET_TICKET", head_hash, ROUTER.node_id)[1][0]
     ticket = us.ticket(us.follow(envelope, 0), proven)
     bundle = us.bundle(ticket, broker.blob(ticket.ct_hash, ticket.ct_len))
     assert bundle.secrets == [["wg.key", "root", "root", 0o400, b"secret of router"]]
     assert bundle.meta["expected"] == rows["router"][3]
-    assert bundle.meta["expected"].startswith("/nix/store/") and bundle.meta["expected"].endswith("-nixos-system-router")
+    assert bundle.meta["expected"].startswith("/nix/store/")
+    assert bundle.meta["expected"].endswith("-nixos-system-router")
     plaintext = us.tree(bundle, broker.blob(*bundle.tree[:2]))
     assert bundle.tree[0] == rows["router"][5]
     assert plaintext == packed(admin.fleet / "hosts" / rows["router"][4])

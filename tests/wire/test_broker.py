@@ -10,8 +10,7 @@ from bento_wire import encoding as e
 from bento_wire import framing, operations, ssh, structures
 from bento_wire.publisher import Part
 from bento_wire.refused import (
-    ADMIN_RECEIVE_BYTES_MAX, BLOB_BYTES_MAX, CHUNK_BYTES_MAX, PUBLISHED_BYTES_MAX, REP_RECEIVE_BYTES_MAX,
-    REQ_RECEIVE_BYTES_MAX, STATUS_BYTES_MAX, Refused,
+    BLOB_BYTES_MAX, REP_RECEIVE_BYTES_MAX, REQ_RECEIVE_BYTES_MAX, STATUS_BYTES_MAX, Refused,
 )  # fmt: skip
 from fleet import (
     ADMIN, DAY, FLEET, LAPTOP, OUTSIDER, ROUTER, STRANGER, TOKEN_ADMIN, ZEROS, full_parts, release, status,

@@ -1,1 +1,1 @@
-"""A second implementation of bento's protocol, written from proto/PROTOCOL.md alone. It shares no code with the first."""
+"""A second implementation of bento's protocol, from proto/PROTOCOL.md alone: no code is shared with the first."""

@@ -5,7 +5,9 @@ import io
 import msgpack
 
 from . import encoding as e
-from .refused import BLOB_BYTES_MAX, CHUNK_BYTES_MAX, CODES, ENVELOPE_BYTES_MAX, PROVEN_BYTES_MAX, STATUS_BYTES_MAX, Refused, require
+from .refused import (
+    BLOB_BYTES_MAX, CHUNK_BYTES_MAX, CODES, ENVELOPE_BYTES_MAX, PROVEN_BYTES_MAX, STATUS_BYTES_MAX, Refused, require,
+)  # fmt: skip
 
 OPERATIONS = dict(
     GET_HEAD=1, GET_TICKET=2, GET_BLOB=3, PUT_STATUS=4, GET_RELEASE=16, MISSING_BLOBS=17, PUT_BLOB=18, PUBLISH=19,
@@ -47,7 +49,7 @@ def reply(code, *body):
 
 
 def opening(data, name):
-    """Gives the third element, the number of elements in the body, and the bytes of the body, which are not looked at."""
+    """Gives the third element, and the number of elements and the bytes of the body, which is not looked at."""
     require(data and 0x93 <= data[0] <= 0x9B, "FORMAT", "opening")
     unpacker = msgpack.Unpacker(io.BytesIO(data), raw=False, strict_map_key=True)
     unpacker.read_array_header()

@@ -2,7 +2,7 @@
 
 import os
 
-from . import merkle, sealing, ssh, structures
+from . import merkle, sealing, structures
 from .ssh import RELEASE_NAMESPACE, sha256
 
 

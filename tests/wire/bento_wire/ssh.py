@@ -190,7 +190,8 @@ def unarmor(data, title):
     lines = data.decode().split("\n")
     if lines[-1] == "":
         lines.pop()
-    require(len(lines) > 2 and lines[0] == f"-----BEGIN {title}-----" and lines[-1] == f"-----END {title}-----", "FORMAT", "armor")
+    frame = [f"-----BEGIN {title}-----", f"-----END {title}-----"]
+    require(len(lines) > 2 and [lines[0], lines[-1]] == frame, "FORMAT", "armor")
     encoded = "".join(lines[1:-1])
     decoded = base64.b64decode(encoded, validate=True)
     require(base64.b64encode(decoded).decode() == encoded, "FORMAT", "base64 is not canonical")

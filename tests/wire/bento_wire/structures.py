@@ -332,7 +332,7 @@ class Node:
         return plaintext
 
     def check(self, envelope, proven, blobs, now):
-        """All of it, with the blobs that came (by hash). Gives the bundle and its digest, or (None, None) for an empty ticket."""
+        """All of it, with the blobs that came, by hash. Gives bundle and digest; (None, None) for an empty ticket."""
         ticket = self.ticket(self.follow(envelope, now), proven)
         if ticket.empty:
             return None, None
