@@ -110,6 +110,28 @@ static inline size_t count_entries(int dir)
     return count;
 }
 
+static inline bool write_map(const char *path, const char *line)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool written = fd >= 0 && write(fd, line, strlen(line)) == (ssize_t)strlen(line);
+    if (fd >= 0)
+        close(fd);
+    return written;
+}
+
+// Mounts of our own, and whatever else of `more`: as root, else in a user namespace where we are who we were.
+static inline bool own_mounts(int more)
+{
+    char uid[64], gid[64];
+    snprintf(uid, sizeof uid, "%u %u 1", (unsigned)geteuid(), (unsigned)geteuid());
+    snprintf(gid, sizeof gid, "%u %u 1", (unsigned)getegid(), (unsigned)getegid());
+    bool own = unshare(CLONE_NEWNS | more) == 0 ||
+               (unshare(CLONE_NEWUSER | CLONE_NEWNS | more) == 0 &&
+                   write_map("/proc/self/setgroups", "deny") &&
+                   write_map("/proc/self/uid_map", uid) && write_map("/proc/self/gid_map", gid));
+    return own && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+}
+
 // Runs fn in a child whose mounts are its own, with a tmpfs of `kilobytes` on `path`. Skips where
 // that is not allowed.
 static inline void on_small_disk(const char *path, unsigned kilobytes, void (*fn)(const char *path))
@@ -120,9 +142,7 @@ static inline void on_small_disk(const char *path, unsigned kilobytes, void (*fn
     if (pid == 0) {
         char size[32];
         snprintf(size, sizeof size, "size=%uk", kilobytes);
-        bool allowed = unshare(CLONE_NEWNS) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0;
-        allowed = allowed && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-                  mount("tmpfs", path, "tmpfs", 0, size) == 0;
+        bool allowed = own_mounts(0) && mount("tmpfs", path, "tmpfs", 0, size) == 0;
         if (!allowed) {
             print_message("no small disk here: mount: %s\n", strerror(errno));
             _exit(NOT_ALLOWED);

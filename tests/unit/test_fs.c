@@ -185,7 +185,7 @@ static void full_disk_is_said_and_the_old_file_stays(void **state)
 static void folders_are_made_with_their_parents(void **state)
 {
     const struct folder *f = *state;
-    mode_t before = umask(0777);
+    mode_t before = umask(0077);
     MUST(fs_make_dir(f->fd, "a/b//c/", 02750, true, &e));
     umask(before);
     assert_int_equal(mode_of(f->fd, "a"), 0755);

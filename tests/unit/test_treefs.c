@@ -242,7 +242,7 @@ static void unpacked_tree_packs_to_the_same_bytes(void **state)
     make(f, "utils/u", "u", 0711);
     link_to(f, "../utils", "x/z");
     MUST(treefs_pack(f->path, "x", &tree, &e));
-    static const mode_t masks[] = {0, 022, 0777};
+    static const mode_t masks[] = {0, 022, 077};
     for (size_t i = 0; i < 3; i++) {
         mode_t before = umask(masks[i]);
         MUST(treefs_unpack(buf_bytes(&tree), f->fd, "source", &e));

@@ -39,12 +39,8 @@ static bool bind_over(const char *name, const char *target)
 
 static bool enter(void)
 {
-    if (unshare(CLONE_NEWNS | CLONE_NEWNET) != 0 &&
-        unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET) != 0) {
-        return false;
-    }
-    return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 && bind_over("nix", "/nix") &&
-           bind_over("boot", "/boot") && mount("tmpfs", "/run", "tmpfs", 0, "mode=755") == 0 &&
+    return own_mounts(CLONE_NEWNET) && bind_over("nix", "/nix") && bind_over("boot", "/boot") &&
+           mount("tmpfs", "/run", "tmpfs", 0, "mode=755") == 0 &&
            bind_over("os-release", "/etc/os-release");
 }
 

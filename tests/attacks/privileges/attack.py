@@ -29,6 +29,8 @@ def test_bento_apply_opens_no_socket(lab):
         return "skipped: strace is not installed"
     if run(["strace", "-o", "/dev/null", "true"]).returncode != 0:
         return "skipped: strace may not trace here"
+    if os.geteuid() != 0:
+        return "skipped: only root may look into a program that forbids dumps of itself"
     d = lab.daemon()
     trace = d.path("trace")
     environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}  # LeakSanitizer and strace exclude each other
@@ -54,7 +56,6 @@ def test_bento_apply_opens_no_socket(lab):
     # As root it asks who bento-node is, and the C library looks whether a name service cache runs; nothing else.
     others = [l for l in lines if "AF_UNIX" not in l or ("connect(" in l and "/nscd/" not in l)]
     assert not others, others
-    assert lines == [] or os.geteuid() == 0, lines
 
 
 def is_child(pid, parent):
