@@ -2,6 +2,7 @@
 bento_unit_test(fleet admin)
 bento_unit_test(host admin)
 bento_unit_test(cache admin)
+bento_unit_test(newest admin rt)
 bento_unit_test(server admin)
 
 add_test(NAME e2e/publish

@@ -11,15 +11,7 @@
 
 #define RECORD_BYTES_MAX 1024u
 
-static bool open_one(const char *path, const char *name, int *dir, struct err *e)
-{
-    CLEANUP(buf_clear) struct buf full = {0};
-    buf_printf(&full, "%s/%s", path, name);
-    return fs_make_dir(AT_FDCWD, buf_text(&full), 0700, true, e) &&
-           fs_open_dir(AT_FDCWD, buf_text(&full), dir, e);
-}
-
-bool cache_open(const uint8_t fleet[32], struct cache *cache, struct err *e)
+bool cache_open_folder(const uint8_t fleet[32], int *dir, struct err *e)
 {
     CLEANUP(buf_clear) struct buf path = {0};
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
@@ -32,11 +24,22 @@ bool cache_open(const uint8_t fleet[32], struct cache *cache, struct err *e)
     } else {
         return err_set(e, CODE_IO, "neither XDG_CACHE_HOME nor HOME says where the cache goes");
     }
+    return fs_make_dir(AT_FDCWD, buf_text(&path), 0700, true, e) &&
+           fs_open_dir(AT_FDCWD, buf_text(&path), dir, e);
+}
+
+static bool open_one(int folder, const char *name, int *dir, struct err *e)
+{
+    return fs_make_dir(folder, name, 0700, true, e) && fs_open_dir(folder, name, dir, e);
+}
+
+bool cache_open(const uint8_t fleet[32], struct cache *cache, struct err *e)
+{
+    CLEANUP_FD folder = -1;
     *cache = (struct cache){-1, -1, -1};
-    if (!fs_make_dir(AT_FDCWD, buf_text(&path), 0700, true, e) ||
-        !open_one(buf_text(&path), "blobs", &cache->blobs, e) ||
-        !open_one(buf_text(&path), "trees", &cache->trees, e) ||
-        !open_one(buf_text(&path), "tickets", &cache->tickets, e)) {
+    if (!cache_open_folder(fleet, &folder, e) || !open_one(folder, "blobs", &cache->blobs, e) ||
+        !open_one(folder, "trees", &cache->trees, e) ||
+        !open_one(folder, "tickets", &cache->tickets, e)) {
         cache_close(cache);
         return err_wrap(e, "cache");
     }

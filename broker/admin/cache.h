@@ -10,6 +10,8 @@ struct cache {
     int blobs, trees, tickets; // folders
 };
 
+// The fleet's folder alone, made if needed, 0700. IO.
+MUST_CHECK bool cache_open_folder(const uint8_t fleet[32], int *dir, struct err *e);
 // Creates it, 0700. IO.
 MUST_CHECK bool cache_open(const uint8_t fleet[32], struct cache *cache, struct err *e);
 void cache_close(struct cache *cache);

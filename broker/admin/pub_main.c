@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "follow.h"
 #include "loop.h"
+#include "newest.h"
 #include "nix.h"
 #include "proc.h"
 #include "remote.h"
@@ -111,6 +112,15 @@ static bool choose(struct pub *pub, char **words, int word_count, struct err *e)
     return select_nodes(&pub->fleet, words, word_count, pub->chosen, e);
 }
 
+// Somebody should look at a broker that has gone back; publishing again is what mends it.
+static void warn_of_older(const struct fleet *fleet, const struct release *release)
+{
+    struct err older;
+    if (!newest_check(fleet->trust.fleet, release, &older)) {
+        fprintf(stderr, "warning: %s\n", older.text);
+    }
+}
+
 static bool get_previous(struct pub *pub, struct err *e)
 {
     const char *admin = pub->fleet.admin ? pub->fleet.admin : ADMIN_SOCKET;
@@ -118,6 +128,7 @@ static bool get_previous(struct pub *pub, struct err *e)
         return false;
     }
     if (!pub->raw.present) {
+        warn_of_older(&pub->fleet, NULL);
         return true;
     }
     if (fresh) {
@@ -134,6 +145,7 @@ static bool get_previous(struct pub *pub, struct err *e)
             "the broker's release (if its signers were replaced, deploy everything with --fresh)");
     }
     pub->has_previous = true;
+    warn_of_older(&pub->fleet, &pub->previous);
     memcpy(pub->base, pub->previous.head_hash, HASH_BYTES);
     return true;
 }
@@ -402,6 +414,7 @@ static bool run(struct pub *pub, char **words, int word_count, int *status, stru
         !publish(pub, &release, e)) {
         return false;
     }
+    warn_of_older(&pub->fleet, &release); // remembered
     printf("release %" PRIu64 " published: ", release.head.release);
     print_total(pub);
     fflush(stdout);

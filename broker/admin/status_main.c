@@ -2,6 +2,7 @@
 #include "bus.h"
 #include "cli.h"
 #include "message.h"
+#include "newest.h"
 #include "report.h"
 #include "select.h"
 #include "status_json.h"
@@ -81,6 +82,11 @@ static bool show(struct session *s, struct err *e)
     else
         status_text_print(&report, s->chosen, now_s);
     s->exit_status = exit_status_of(&report, s->chosen);
+    struct err older;
+    if (!newest_check(s->fleet.trust.fleet, report.published ? &report.release : NULL, &older)) {
+        fprintf(stderr, "warning: %s\n", older.text);
+        s->exit_status = EXIT_FAILING;
+    }
     report_clear(&report);
     return fflush(stdout) == 0 || err_set(e, CODE_IO, "stdout: %m");
 }
