@@ -59,7 +59,7 @@ static bool acknowledge(struct deliver *deliver)
     }
     deliver->acks.list[deliver->acks.count++] = deliver->current;
     acks_encode(&deliver->acks, &text);
-    if (!fs_write(deliver->spool->in, "acked", buf_bytes(&text), 0600, &e)) {
+    if (!fs_replace(deliver->spool->in, "acked", buf_bytes(&text), 0600, &e)) {
         log_err("acknowledgement not written error=\"%s\"", e.text);
         deliver->acks.count--;
         return false;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LOG_BYTES (16u << 10)
 #define SPEAKS 1u
@@ -160,8 +161,8 @@ static void collect(struct agent *agent, const struct ack *ack)
         log_warning("acknowledgement of other bytes ignored seq=%" PRIu64, ack->seq);
         return;
     }
-    if (!fs_remove(agent->spool.out, name, &e)) {
-        log_warning("status not removed error=\"%s\"", e.text);
+    if (unlinkat(agent->spool.out, name, 0) != 0) { // not synced: one that comes back is sent again
+        log_warning("status not removed error=\"%m\"");
         return;
     }
     log_debug("status acknowledged seq=%" PRIu64, ack->seq);
@@ -206,7 +207,7 @@ void outbox_want(struct agent *agent)
         bytes_equal(buf_bytes(&before), buf_bytes(&now))) {
         return; // two fsyncs saved
     }
-    if (!fs_write(agent->spool.out, "want", buf_bytes(&now), 0640, &e)) {
+    if (!fs_replace(agent->spool.out, "want", buf_bytes(&now), 0640, &e)) {
         log_err("cannot tell bento-node what is wanted error=\"%s\"", e.text);
     }
 }

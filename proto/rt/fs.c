@@ -215,7 +215,8 @@ static int open_tmp(int dir, const char *name, char tmp[NAME_MAX + 1])
     return -1;
 }
 
-bool fs_write(int at, const char *path, struct bytes content, mode_t mode, struct err *e)
+static MUST_CHECK bool replace(
+    int at, const char *path, struct bytes content, mode_t mode, bool durable, struct err *e)
 {
     CLEANUP_FD dir = -1;
     const char *name;
@@ -225,14 +226,24 @@ bool fs_write(int at, const char *path, struct bytes content, mode_t mode, struc
     CLEANUP_FD fd = open_tmp(dir, name, tmp);
     if (fd < 0)
         return fail(e, "write", at, path);
-    bool written = write_all(fd, content) && fchmod(fd, mode) == 0 && fsync(fd) == 0 &&
-                   renameat(dir, tmp, dir, name) == 0;
+    bool written = write_all(fd, content) && fchmod(fd, mode) == 0 &&
+                   (!durable || fsync(fd) == 0) && renameat(dir, tmp, dir, name) == 0;
     if (!written) {
         bool failed = fail(e, "write", at, path);
         unlinkat(dir, tmp, 0);
         return failed;
     }
-    return fs_sync_dir(dir, e);
+    return !durable || fs_sync_dir(dir, e);
+}
+
+bool fs_write(int at, const char *path, struct bytes content, mode_t mode, struct err *e)
+{
+    return replace(at, path, content, mode, true, e);
+}
+
+bool fs_replace(int at, const char *path, struct bytes content, mode_t mode, struct err *e)
+{
+    return replace(at, path, content, mode, false, e);
 }
 
 bool fs_remove(int at, const char *path, struct err *e)

@@ -24,6 +24,10 @@ MUST_CHECK bool fs_read_following(
 // Atomic replace. The file is either the old or the new one, durable when this returns true.
 MUST_CHECK bool fs_write(
     int at, const char *path, struct bytes content, mode_t mode, struct err *e);
+// The same for what can be made again: readers see the old or the new one, but after a power cut there
+// may be an empty one. Saves two syncs of the disk.
+MUST_CHECK bool fs_replace(
+    int at, const char *path, struct bytes content, mode_t mode, struct err *e);
 // Durable removal of a file; absent is fine.
 MUST_CHECK bool fs_remove(int at, const char *path, struct err *e);
 // Durable rename inside or between folders.
