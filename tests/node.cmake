@@ -29,3 +29,6 @@ target_compile_definitions(test_trial PRIVATE
     BENTO_APPLY="$<TARGET_FILE:bento-apply>" FLEET="${CMAKE_CURRENT_SOURCE_DIR}/fleet")
 add_dependencies(test_trial bento-apply)
 set_tests_properties(unit/trial PROPERTIES LABELS e2e TIMEOUT 300)
+
+# Waits for real processes: not what one wants to wait for at every save.
+set_tests_properties(unit/job PROPERTIES LABELS e2e)
