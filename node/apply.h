@@ -1,5 +1,5 @@
 // What a node does, as one pure function: state and event in, new state and plan out. No I/O, no
-// clock, no malloc, no log.
+// clock, no malloc, no log. APPLY.md is the table of its transitions, generated from the code.
 //
 // The rule is test, confirm, commit. Profile and boot loader are written last, so that until the
 // node has proved that it can be reached, a crash, a power cut or a reboot brings back the old

@@ -12,6 +12,13 @@ endfunction()
 bento_sim_test(apply_table apply_core)
 bento_sim_test(apply_sim apply_core)
 
+# node/APPLY.md is what the state machine does: compared here, written anew by the target apply-md.
+add_executable(apply_table_md sim/apply_table_md.c)
+target_link_libraries(apply_table_md PRIVATE apply_core)
+add_test(NAME sim/apply_md COMMAND apply_table_md ${PROJECT_SOURCE_DIR}/node/APPLY.md)
+set_tests_properties(sim/apply_md PROPERTIES LABELS sim TIMEOUT 60)
+add_custom_target(apply-md COMMAND apply_table_md > ${PROJECT_SOURCE_DIR}/node/APPLY.md VERBATIM)
+
 bento_unit_test(config node_common)
 bento_unit_test(spool node_common)
 bento_unit_test(journal node_apply)
