@@ -9,6 +9,7 @@ bento_unit_test(cli rt)
 bento_unit_test(notify rt)
 bento_unit_test(treefs rt)
 bento_unit_test(bus bus)
+bento_unit_test(web web)
 
 # Waits until nng gives up: not what one wants to wait for at every save.
 set_tests_properties(unit/bus PROPERTIES LABELS e2e)

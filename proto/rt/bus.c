@@ -780,11 +780,25 @@ struct bus_request {
     bool open;                // handed out, to be answered; the loop's
 };
 
+// When something was asked over a connection, or answered, the last time.
+struct callers {
+    pthread_mutex_t lock;
+    size_t count, room;
+    struct caller {
+        nng_pipe pipe;
+        uint64_t active_ms;
+        bool closed; // by us, at active_ms
+    } * known;
+};
+
 struct bus_rep {
     atomic_uint references;
     struct loop *loop;
     nng_socket socket;
     struct ear ear;
+    struct callers callers;
+    struct loop_watch *sweep;
+    unsigned idle_s;
     bool closed;
     bus_request_fn *fn;
     void *context;
@@ -801,7 +815,97 @@ static void rep_release(struct bus_rep *rep)
             nng_msg_free(rep->requests[i].message);
         nng_aio_free(rep->requests[i].aio);
     }
+    pthread_mutex_destroy(&rep->callers.lock);
+    free(rep->callers.known);
     free(rep);
+}
+
+static size_t caller_find(const struct callers *callers, nng_pipe pipe)
+{
+    size_t at = 0;
+    while (at < callers->count && nng_pipe_id(callers->known[at].pipe) != nng_pipe_id(pipe))
+        at++;
+    return at;
+}
+
+// Any thread.
+static void caller_is_active(struct callers *callers, nng_pipe pipe)
+{
+    pthread_mutex_lock(&callers->lock);
+    size_t at = caller_find(callers, pipe);
+    if (at < callers->count)
+        callers->known[at].active_ms =
+            callers->known[at].closed ? callers->known[at].active_ms : clock_monotonic_ms();
+    pthread_mutex_unlock(&callers->lock);
+}
+
+static void caller_came(struct callers *callers, nng_pipe pipe)
+{
+    pthread_mutex_lock(&callers->lock);
+    if (callers->count == callers->room) {
+        callers->room = callers->room == 0 ? 8 : 2 * callers->room;
+        callers->known = realloc(callers->known, callers->room * sizeof *callers->known);
+        ASSERT(callers->known != NULL);
+    }
+    callers->known[callers->count++] =
+        (struct caller){.pipe = pipe, .active_ms = clock_monotonic_ms()};
+    pthread_mutex_unlock(&callers->lock);
+}
+
+static void caller_went(struct callers *callers, nng_pipe pipe)
+{
+    pthread_mutex_lock(&callers->lock);
+    size_t at = caller_find(callers, pipe);
+    if (at < callers->count)
+        callers->known[at] = callers->known[--callers->count];
+    pthread_mutex_unlock(&callers->lock);
+}
+
+enum sweeping { SWEPT, SWEPT_ONE, SWEPT_STUCK };
+
+// One at a time, since nng_pipe_close() calls back. STUCK: one that was closed is still there, see
+// close_socket().
+static enum sweeping sweep_one(struct callers *callers, uint64_t idle_ms, nng_pipe *pipe)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    enum sweeping found = SWEPT;
+    pthread_mutex_lock(&callers->lock);
+    for (size_t i = 0; i < callers->count && found == SWEPT; i++) {
+        struct caller *caller = &callers->known[i];
+        uint64_t since_ms = now_ms - caller->active_ms;
+        if (caller->closed && since_ms > CLOSE_TIMEOUT_S * 1000) {
+            found = SWEPT_STUCK;
+        } else if (!caller->closed && since_ms >= idle_ms) {
+            *caller = (struct caller){.pipe = caller->pipe, .active_ms = now_ms, .closed = true};
+            *pipe = caller->pipe;
+            found = SWEPT_ONE;
+        }
+    }
+    pthread_mutex_unlock(&callers->lock);
+    return found;
+}
+
+static void sweep(void *context)
+{
+    struct bus_rep *rep = context;
+    uint64_t idle_ms = (uint64_t)rep->idle_s * 1000;
+    nng_pipe pipe;
+    enum sweeping found;
+    while ((found = sweep_one(&rep->callers, idle_ms, &pipe)) == SWEPT_ONE)
+        nng_pipe_close(pipe);
+    if (found == SWEPT_STUCK) {
+        log_err("bus_stuck url=%s", rep->ear.url);
+        abort();
+    }
+    loop_timer_set(rep->sweep, idle_ms / 4 > 0 ? idle_ms / 4 : 1);
+}
+
+void bus_rep_close_idle(struct bus_rep *rep, unsigned idle_s)
+{
+    ASSERT(rep->sweep == NULL && idle_s > 0);
+    rep->idle_s = idle_s;
+    rep->sweep = loop_timer(rep->loop, true, sweep, rep);
+    loop_timer_set(rep->sweep, (uint64_t)idle_s * 250);
 }
 
 static void request_dropped(void *context)
@@ -840,6 +944,7 @@ static void request_progress(void *context) // in a thread of nng
     if (request->phase == REQUEST_RECEIVING && rv == 0) {
         request->message = nng_aio_get_msg(request->aio);
         request->pipe = nng_msg_get_pipe(request->message);
+        caller_is_active(&request->rep->callers, request->pipe);
         nng_aio_set_msg(request->aio, NULL);
         atomic_fetch_add(&request->rep->references, 1); // until it is answered
         loop_post_owned(request->rep->loop, request_deliver, request_dropped, request);
@@ -861,9 +966,12 @@ static void request_progress(void *context) // in a thread of nng
 static void rep_pipe(nng_pipe pipe, nng_pipe_ev event, void *context) // in a thread of nng
 {
     struct bus_rep *rep = context;
-    (void)pipe;
-    (void)event;
-    atomic_fetch_add(&rep->ear.heard, 1);
+    if (event == NNG_PIPE_EV_ADD_PRE) {
+        atomic_fetch_add(&rep->ear.heard, 1);
+        caller_came(&rep->callers, pipe);
+    } else if (event == NNG_PIPE_EV_REM_POST) {
+        caller_went(&rep->callers, pipe);
+    }
 }
 
 struct bus_rep *bus_rep_open(struct loop *loop, const char *url, size_t receive_max,
@@ -883,6 +991,7 @@ struct bus_rep *bus_rep_open(struct loop *loop, const char *url, size_t receive_
     rep->fn = fn;
     rep->context = context;
     rep->count = parallel;
+    pthread_mutex_init(&rep->callers.lock, NULL);
     set_receive_max(socket, receive_max);
     for (unsigned i = 0; i < parallel; i++) {
         struct bus_request *request = &rep->requests[i];
@@ -893,8 +1002,7 @@ struct bus_rep *bus_rep_open(struct loop *loop, const char *url, size_t receive_
         ASSERT(rv == 0);
         request_receive(request);
     }
-    int watched = nng_pipe_notify(socket, NNG_PIPE_EV_ADD_PRE, rep_pipe, rep);
-    ASSERT(watched == 0);
+    pipes_watch(socket, rep_pipe, rep);
     if (!ear_open(&rep->ear, loop, socket, url, e)) {
         bus_rep_close(rep);
         return NULL;
@@ -909,6 +1017,7 @@ void bus_rep_answer(struct bus_request *request, struct bytes reply)
     request->open = false;
     if (!rep->closed) {
         request->phase = REQUEST_ANSWERING;
+        caller_is_active(&rep->callers, request->pipe);
         nng_aio_set_timeout(request->aio, ANSWER_TIMEOUT_MS);
         nng_aio_set_msg(request->aio, message_of(reply));
         nng_ctx_send(request->ctx, request->aio);
@@ -923,6 +1032,7 @@ void bus_rep_close(struct bus_rep *rep)
     ASSERT(!rep->closed);
     rep->closed = true;
     ear_close(&rep->ear);
+    loop_remove(rep->sweep);
     close_socket(rep->socket);
     for (unsigned i = 0; i < rep->count; i++)
         nng_aio_stop(rep->requests[i].aio);

@@ -52,4 +52,7 @@ typedef void bus_request_fn(void *context, struct bus_request *request, struct b
 MUST_CHECK struct bus_rep *bus_rep_open(struct loop *loop, const char *url, size_t receive_max,
     unsigned parallel, bus_request_fn *fn, void *context, struct err *e);
 void bus_rep_answer(struct bus_request *request, struct bytes reply);
+// From now on a connection over which nothing was asked for that long is closed: also one that sent half a
+// request. Far longer than any client of ours keeps one, or clients that redial at once would do so for ever.
+void bus_rep_close_idle(struct bus_rep *rep, unsigned idle_s);
 void bus_rep_close(struct bus_rep *rep);

@@ -200,17 +200,23 @@ static bool write_all(int fd, struct bytes content)
     return true;
 }
 
-// A new file beside `name`, for whom it will be renamed.
+#define TMP_MARK ".tmp-"
+
+// A new file beside `name`, for whom it will be renamed. Its lock tells fs_sweep() that we live.
 static int open_tmp(int dir, const char *name, char tmp[NAME_MAX + 1])
 {
     for (int attempt = 0; attempt < 16; attempt++) {
         uint32_t salt = 0;
         if (getrandom(&salt, sizeof salt, 0) != sizeof salt)
             return -1;
-        snprintf(tmp, NAME_MAX + 1, ".%.200s.tmp-%d-%08x", name, (int)getpid(), salt);
+        snprintf(tmp, NAME_MAX + 1, ".%.200s" TMP_MARK "%d-%08x", name, (int)getpid(), salt);
         int fd = openat(dir, tmp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (fd >= 0 || errno != EEXIST)
+        if (fd < 0 && errno != EEXIST)
+            return -1;
+        struct stat st;
+        if (fd >= 0 && flock(fd, LOCK_EX) == 0 && fstat(fd, &st) == 0 && st.st_nlink > 0)
             return fd;
+        fd_closep(&fd); // swept before it was locked
     }
     return -1;
 }
@@ -246,6 +252,25 @@ bool fs_replace(int at, const char *path, struct bytes content, mode_t mode, str
     return replace(at, path, content, mode, false, e);
 }
 
+void fs_sweep(int at, const char *path)
+{
+    CLEANUP_FD dir = -1;
+    const char *name;
+    struct names names;
+    struct err e;
+    if (!open_parent(at, path, &dir, &name, &e) || !fs_list(dir, &names, &e))
+        return;
+    for (size_t i = 0; i < names.count; i++) {
+        const char *tmp = names.names[i];
+        if (tmp[0] != '.' || strstr(tmp, TMP_MARK) == NULL)
+            continue;
+        CLEANUP_FD fd = openat(dir, tmp, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+            unlinkat(dir, tmp, 0);
+    }
+    names_clear(&names);
+}
+
 bool fs_remove(int at, const char *path, struct err *e)
 {
     CLEANUP_FD dir = -1;
@@ -273,6 +298,20 @@ bool fs_rename(int from_dir, const char *from, int to_dir, const char *to, struc
     }
     // The new name first: after a crash between the two it is rather in both folders than in none.
     return fs_sync_dir(target, e) && fs_sync_dir(source, e);
+}
+
+bool fs_symlink(int at, const char *path, const char *target, struct err *e)
+{
+    CLEANUP_FD folder = -1;
+    const char *name;
+    char fresh[NAME_MAX + 1];
+    if (!open_parent(at, path, &folder, &name, e))
+        return false;
+    snprintf(fresh, sizeof fresh, ".%.200s.tmp", name);
+    if ((unlinkat(folder, fresh, 0) != 0 && errno != ENOENT) ||
+        symlinkat(target, folder, fresh) != 0 || renameat(folder, fresh, folder, name) != 0)
+        return fail(e, "make the link", at, path);
+    return fs_sync_dir(folder, e);
 }
 
 bool fs_sync_dir(int dir, struct err *e)

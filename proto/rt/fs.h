@@ -28,6 +28,12 @@ MUST_CHECK bool fs_write(
 // may be an empty one. Saves two syncs of the disk.
 MUST_CHECK bool fs_replace(
     int at, const char *path, struct bytes content, mode_t mode, struct err *e);
+// Atomic replace of a symlink. Durable.
+MUST_CHECK bool fs_symlink(int at, const char *path, const char *target, struct err *e);
+// Removes the temporary files that killed writers left in the folder of `path`; those of living ones
+// stay. To be called at start, or a program that is killed again and again fills the disk. What
+// cannot be removed stays for the next time.
+void fs_sweep(int at, const char *path);
 // Durable removal of a file; absent is fine.
 MUST_CHECK bool fs_remove(int at, const char *path, struct err *e);
 // Durable rename inside or between folders.

@@ -30,8 +30,9 @@ struct loop_watch {
     enum watch_kind kind;
     int fd; // -1: nothing to wait for (a child that was reaped)
     bool removed;
-    bool set;    // timers
-    size_t slot; // in this turn's poll set; 0: not in it
+    bool set;     // timers
+    short events; // descriptors: what to wait for
+    size_t slot;  // in this turn's poll set; 0: not in it
     loop_fn *fn;
     loop_child_fn *child_fn;
     void *context;
@@ -131,8 +132,13 @@ static struct loop_watch *watch_new(
 {
     ASSERT(fd >= 0);
     struct loop_watch *watch = xcalloc(1, sizeof *watch);
-    *watch = (struct loop_watch){
-        .loop = loop, .kind = kind, .fd = fd, .fn = fn, .context = context, .next = loop->watches};
+    *watch = (struct loop_watch){.loop = loop,
+        .kind = kind,
+        .fd = fd,
+        .events = POLLIN,
+        .fn = fn,
+        .context = context,
+        .next = loop->watches};
     loop->watches = watch;
     loop->watch_count++;
     return watch;
@@ -141,6 +147,12 @@ static struct loop_watch *watch_new(
 struct loop_watch *loop_fd(struct loop *loop, int fd, loop_fn *fn, void *context)
 {
     return watch_new(loop, WATCH_FD, fd, fn, context);
+}
+
+void loop_fd_turn(struct loop_watch *watch, bool writable)
+{
+    ASSERT(watch->kind == WATCH_FD);
+    watch->events = writable ? POLLOUT : POLLIN;
 }
 
 struct loop_watch *loop_timer(struct loop *loop, bool awake_only, loop_fn *fn, void *context)
@@ -262,7 +274,7 @@ static nfds_t gather(struct loop *loop)
     loop->polled[count++] = (struct pollfd){.fd = loop->signal_fd, .events = POLLIN};
     for (struct loop_watch *watch = loop->watches; watch != NULL; watch = watch->next) {
         watch->slot = count;
-        loop->polled[count++] = (struct pollfd){.fd = watch->fd, .events = POLLIN};
+        loop->polled[count++] = (struct pollfd){.fd = watch->fd, .events = watch->events};
     }
     return count;
 }

@@ -19,6 +19,8 @@ void loop_freep(struct loop **loop);
 // Readable (or hung up). The descriptor stays the caller's, who removes the watch before closing
 // it.
 struct loop_watch *loop_fd(struct loop *loop, int fd, loop_fn *fn, void *context);
+// From now on it waits for writable instead of readable, or the other way round.
+void loop_fd_turn(struct loop_watch *watch, bool writable);
 // One shot, after delay_ms of CLOCK_MONOTONIC (not running while suspended) or CLOCK_BOOTTIME if
 // awake_only is false. Returns a disarmed timer.
 struct loop_watch *loop_timer(struct loop *loop, bool awake_only, loop_fn *fn, void *context);

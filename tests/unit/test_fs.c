@@ -159,6 +159,41 @@ static void failed_write_leaves_the_old_file_and_nothing_else(void **state)
     buf_clear(&out);
 }
 
+// Killed by its own limit, in the middle of a write.
+static void be_killed_while_writing(int dir)
+{
+    static const uint8_t large[5000];
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct rlimit none = {0}, small = {1000, 1000};
+        (void)setrlimit(RLIMIT_CORE, &none);
+        (void)setrlimit(RLIMIT_FSIZE, &small);
+        (void)!fs_write(dir, "a", bytes_of(large, sizeof large), 0600, &e);
+        _exit(1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ);
+}
+
+static void sweep_removes_what_killed_writers_left_and_nothing_else(void **state)
+{
+    const struct folder *f = *state;
+    CLEANUP_FD living = -1;
+    MUST(fs_write(f->fd, "a", bytes_of_text("whole"), 0600, &e));
+    put_file(f->fd, ".hidden", "x", 0600);
+    MUST(fs_lock(f->fd, ".b.tmp-1-00000001", false, &living, &e)); // as a writer holds it
+    be_killed_while_writing(f->fd);
+    be_killed_while_writing(f->fd);
+    assert_int_equal(count_entries(f->fd), 5);
+    fs_sweep(f->fd, "a");
+    assert_int_equal(count_entries(f->fd), 3);
+    assert_true(fs_exists(f->fd, ".b.tmp-1-00000001"));
+    assert_true(fs_exists(f->fd, ".hidden"));
+    assert_true(fs_exists(f->fd, "a"));
+    fs_sweep(f->fd, "missing/a"); // nothing to do
+}
+
 static void write_on_full_disk(const char *path)
 {
     int dir = open(path, O_RDONLY | O_DIRECTORY);
@@ -315,6 +350,23 @@ static void links_are_read_to_their_end(void **state)
     MUST(fs_readlink(f->fd, "dangling", target, strlen("/nix/store/gone") + 1, &e));
 }
 
+static void link_is_replaced_whole(void **state)
+{
+    struct folder *folder = *state;
+    char target[PATH_MAX];
+    put_file(folder->fd, ".here.tmp", "left by a crash", 0644);
+    MUST(fs_symlink(folder->fd, "here", "/nix/store/one", &e));
+    MUST(fs_symlink(folder->fd, "here", "/nix/store/two", &e));
+    ssize_t len = readlinkat(folder->fd, "here", target, sizeof target - 1);
+    assert_true(len > 0);
+    target[len] = '\0';
+    assert_string_equal(target, "/nix/store/two");
+    assert_int_equal(count_entries(folder->fd), 1);
+    assert_int_equal(mkdirat(folder->fd, "taken", 0700), 0);
+    MUST_FAIL(fs_symlink(folder->fd, "taken", "/nix/store/two", &e), CODE_IO);
+    assert_contains(e.text, "taken");
+}
+
 static void names_are_sorted(void **state)
 {
     const struct folder *f = *state;
@@ -396,6 +448,7 @@ int main(void)
         with_folder(write_replaces_a_symlink_and_not_its_target),
         with_folder(write_with_folders_in_the_path_and_a_long_name),
         with_folder(failed_write_leaves_the_old_file_and_nothing_else),
+        with_folder(sweep_removes_what_killed_writers_left_and_nothing_else),
         with_folder(full_disk_is_said_and_the_old_file_stays),
         with_folder(folders_are_made_with_their_parents),
         with_folder(folder_behind_a_link_opens_only_by_a_callers_path),
@@ -403,6 +456,7 @@ int main(void)
         with_folder(tree_is_removed_and_links_are_not_followed),
         with_folder(tree_of_any_depth_is_removed_with_few_descriptors),
         with_folder(links_are_read_to_their_end),
+        with_folder(link_is_replaced_whole),
         with_folder(names_are_sorted),
         with_folder(second_lock_is_busy_until_the_first_is_closed),
         with_folder(private_check_names_file_and_remedy),

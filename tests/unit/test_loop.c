@@ -158,6 +158,32 @@ static void read_one(void *context)
     loop_stop(t->loop);
 }
 
+static void saw_room(void *context)
+{
+    struct trace *t = context;
+    note(t, 'w');
+    loop_fd_turn(t->watch, t->turns++ == 0);
+    if (t->turns == 2) { // back to readable, which it is not: only the timer is left
+        loop_timer_set(t->other, 1);
+    }
+}
+
+static void descriptor_may_wait_for_room_instead(void **state)
+{
+    (void)state;
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    struct trace t = {.loop = new_loop()};
+    t.watch = loop_fd(t.loop, ends[1], saw_room, &t);
+    t.other = loop_timer(t.loop, false, saw_c_and_stop, &t);
+    loop_fd_turn(t.watch, true);
+    loop_run(t.loop);
+    assert_string_equal(t.seen, "wwc");
+    loop_free(t.loop);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void descriptor_is_called_until_it_is_read_and_at_its_end(void **state)
 {
     (void)state;
@@ -459,6 +485,7 @@ int main(void)
         cmocka_unit_test(stopped_timer_is_silent_and_a_reset_one_waits_anew),
         cmocka_unit_test(timer_stopped_in_its_own_turn_is_silent),
         cmocka_unit_test(watch_may_remove_itself_and_a_ready_one),
+        cmocka_unit_test(descriptor_may_wait_for_room_instead),
         cmocka_unit_test(descriptor_is_called_until_it_is_read_and_at_its_end),
         cmocka_unit_test(many_ready_descriptors_are_each_called_once),
         cmocka_unit_test(posts_run_in_order_and_new_ones_in_the_next_turn),
