@@ -18,17 +18,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define PUBLIC_PARALLEL 64
 #define ADMIN_PARALLEL 8
+#define PUBLIC_IDLE_S 120 // nodes close a connection after 5 s without a question
 
 struct config {
     struct trust trust;
     char *state, *pub, *rep, *admin;
-    uint64_t tick_seconds;
+    uint64_t tick_seconds, idle_seconds;
 };
 
 struct broker {
@@ -90,6 +92,8 @@ static bool read_config(const char *path, struct config *config, struct err *e)
     config->admin = read_text(root, "admin", "/run/bento-broker/admin.sock");
     config->tick_seconds = TICK_SECONDS;
     conf_u64(root, "tick_seconds", 1, 86400, &config->tick_seconds);
+    config->idle_seconds = PUBLIC_IDLE_S;
+    conf_u64(root, "idle_seconds", 10, 86400, &config->idle_seconds);
     if (config->state[0] != '/')
         conf_fault(root, "state", "is not an absolute path");
     // Room for "events.sock" beside it.
@@ -229,7 +233,10 @@ static bool open_public(struct broker *b, struct err *e)
         return address_failed("pub", e);
     b->rep =
         bus_rep_open(b->loop, c->rep, REP_RECEIVE_BYTES_MAX, PUBLIC_PARALLEL, public_request, b, e);
-    return b->rep || address_failed("rep", e);
+    if (!b->rep)
+        return address_failed("rep", e);
+    bus_rep_close_idle(b->rep, (unsigned)c->idle_seconds);
+    return true;
 }
 
 static bool open_admin(struct broker *b, struct err *e)
@@ -272,6 +279,16 @@ static void broker_close(struct broker *b)
     store_close(b->store);
     fd_closep(&b->lock);
     config_clear(&b->config);
+}
+
+// A subscriber is a descriptor, and there may be thousands.
+static void allow_many_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit); // else as many as there are
+    }
 }
 
 static bool life(struct broker *b, const char *path, struct err *e)
@@ -317,6 +334,7 @@ int main(int argc, char **argv)
     log_open();
     umask(0077);
     signal(SIGPIPE, SIG_IGN);
+    allow_many_descriptors();
     if (words > 0) {
         err_set(&e, CODE_USAGE, "unexpected word, see --help");
         return cli_fail(cli.program, &e);

@@ -94,7 +94,7 @@ static bool get_blob(struct call *call, struct err *e)
     if (!wire_end(&call->in, "GET_BLOB", e))
         return false;
     CLEANUP(buf_clear) struct buf chunk = {0};
-    if (!store_blob_read(call->inbox->store, hash, offset, CHUNK_BYTES_MAX, &total, &chunk, e))
+    if (!store_blob_read(call->inbox->store, hash, offset, BLOB_CHUNK_BYTES, &total, &chunk, e))
         return false;
     reply_put_open(&call->reply, CODE_OK, 2);
     wire_put_u64(&call->reply, total);

@@ -1,6 +1,7 @@
 #include "agent.h"
 
 #include "log.h"
+#include "snapshot.h"
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -30,19 +31,30 @@ static void set_deadline(struct agent *agent)
     }
 }
 
+void agent_look(const struct agent *agent, struct system_facts *facts)
+{
+    const struct apply *a = &agent->apply;
+    const char *const toplevels[] = {
+        a->target.path, a->applied.path, a->trial.old_path, a->trial.new_path, NULL};
+    system_look(agent->config, toplevels, facts);
+}
+
 static void step(struct agent *agent, struct apply_event *event)
 {
     struct system_facts facts;
     struct apply next;
     struct apply_plan plan;
     struct err e;
-    system_look(agent->config, &facts);
+    agent_look(agent, &facts);
     event->now_ms = clock_monotonic_ms();
     event->unix_ns = clock_unix_ns();
     randombytes_buf(event->nonce, sizeof event->nonce);
     memcpy(event->boot_id, facts.boot_id, sizeof event->boot_id);
+    event->asleep_ms = clock_boottime_ms() - event->now_ms;
     event->running = facts.running;
     event->profile = facts.profile;
+    event->specialisation = facts.specialisation;
+    event->reboot_needed = facts.reboot;
     event->rules = &agent->rules;
 
     apply_step(&agent->apply, event, &next, &plan);
@@ -79,4 +91,15 @@ void agent_turn(struct agent *agent)
     agent->in_turn = false;
     set_deadline(agent);
     outbox_want(agent);
+    snapshot_write(agent);
+}
+
+void agent_trigger(struct agent *agent)
+{
+    static struct log_limit limit = {.burst = 5, .seconds = 60};
+    if (log_allowed(&limit, "updates asked for by hand")) {
+        log_info("update asked for by hand state=%s", apply_state_name(agent->apply.state));
+    }
+    agent_post(agent, agent_event(agent, EVENT_ASKED));
+    agent_turn(agent);
 }

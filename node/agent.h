@@ -30,7 +30,8 @@ struct agent {
     struct want want;  // as written
     char refusal[480]; // the sentence of the last refusal, for its status
     char failure[480]; // the sentence of the last effect that could not be started
-    struct loop_watch *deadline, *rescan, *beat;
+    struct loop_watch *deadline, *rescan, *beat, *update, *watchdog;
+    bool runs_units; // jobs are systemd units
     bool in_turn;
     struct queued_event {
         struct apply_event event;
@@ -45,9 +46,16 @@ struct agent {
 struct queued_event *agent_event(struct agent *agent, enum apply_event_kind kind);
 void agent_post(struct agent *agent, struct queued_event *event);
 void agent_turn(struct agent *agent);
+// Somebody at the machine asks for an update.
+void agent_trigger(struct agent *agent);
+
+// What the machine runs, seen by somebody who knows the toplevels under way.
+void agent_look(const struct agent *agent, struct system_facts *facts);
 
 // effects.c: starts one effect of a plan.
 void effect_start(struct agent *agent, enum apply_effect effect);
+// effects.c: a job runs or waits for its time, or does neither; the dead man's switch is ARMED then.
+void effect_started(void *context, enum job_kind kind, const struct job_key *key, bool ok);
 // effects.c: a job has ended; turns it into its event.
 void effect_ended(void *context, enum job_kind kind, const struct job_record *record);
 // effects.c: what a dead man's switch did while we were away.
@@ -60,6 +68,9 @@ MUST_CHECK bool intake_load_floor(struct agent *agent, struct err *e);
 
 // outbox.c: the report of agent->apply as a signed status in spool/out; posts QUEUED.
 void outbox_queue(struct agent *agent);
+// What its status says beyond the code: the end of the output of the job that the report is about,
+// or a sentence of ours where there was no job.
+void outbox_log(const struct agent *agent, const struct apply_report *report, struct buf *log);
 // True if the collector has everything.
 bool outbox_is_empty(const struct agent *agent);
 // Reads spool/in/acked, removes what the collector has, posts ACKED.

@@ -32,6 +32,15 @@
 //
 // Everything remembered about a configuration is keyed by its config digest, never by the head: a
 // release that changes some other host must neither retry nor disturb this one.
+//
+// What has been committed but not booted yet (another kernel, or `boot` instead of `switch`) is
+// *unproven*: after the reboot it must be reached again (PROVING), or the profile of before is made
+// the boot default again and the machine restarts once more (RESTORING). Until then the journal
+// keeps what was applied before. Nothing is installed for a boot without such a way back.
+//
+// A self update is an attempt at the applied configuration with other inputs: the same digest,
+// `automatic`, and a memory of its own (memory_key), so that its failure says nothing about the
+// release.
 #pragma once
 
 #include "bundle.h"
@@ -47,7 +56,11 @@
     X(COMMITTING, "profile and boot loader are written")                                           \
     X(REVERTING, "the old system is brought back")                                                 \
     X(RETURNING, "the old system runs again and must be reached")                                  \
-    X(WAITING, "not reached under the old system either: waits for the network")
+    X(WAITING, "not reached under the old system either: waits for the network")                   \
+    X(REBOOTING, "the machine was asked to restart into the installed system")                     \
+    X(PROVING, "a system runs for the first time since its boot, and must be reached")             \
+    X(RESTORING, "the system that booted last is made the boot default, then the machine "         \
+                 "restarts")
 
 #define APPLY_EVENTS(X)                                                                            \
     X(BOOT, "bento-apply starts")                                                                  \
@@ -60,10 +73,14 @@
     X(COMMITTED, "the commit job ended")                                                           \
     X(REVERTED, "the revert job ended")                                                            \
     X(FIRED, "the dead man's switch has brought back the old system")                              \
+    X(RESTORED, "the restore job ended")                                                           \
     X(ACKED, "the collector has a status of ours")                                                 \
     X(QUEUED, "the report is on disk in the outbox")                                               \
     X(BEAT, "nothing was reported for a poll interval: the collector must hear that we live")      \
-    X(TIMER, "the deadline of the state passed")
+    X(TIMER, "the deadline of the state passed")                                                   \
+    X(UPDATE, "a self update is due")                                                              \
+    X(ASKED, "somebody at the machine asks for an update")                                         \
+    X(DUE, "the calendar time for a reboot has come")
 
 #define APPLY_EFFECTS(X)                                                                           \
     X(QUEUE, "sign the report and put it into the outbox")                                         \
@@ -75,7 +92,11 @@
     X(TRY, "start switch-to-configuration test")                                                   \
     X(CHECK, "start the health commands")                                                          \
     X(COMMIT, "start the commit job")                                                              \
-    X(REVERT, "start the revert job")
+    X(REVERT, "start the revert job")                                                              \
+    X(UPDATE, "start the update job: the applied configuration with its inputs updated")           \
+    X(RESTORE, "start the restore job: profile and boot loader as they were")                      \
+    X(SCHEDULE, "have DUE come at the calendar time that the policy names")                        \
+    X(REBOOT, "restart the machine")
 
 #define APPLY_ENUM_STATE(name, what) APPLY_##name,
 #define APPLY_ENUM_EVENT(name, what) EVENT_##name,
@@ -91,6 +112,9 @@ const char *apply_state_name(enum apply_state state);
 const char *apply_event_name(enum apply_event_kind event);
 const char *apply_effect_name(enum apply_effect effect);
 
+// When a system that waits for a reboot gets it. The calendar time itself is in the bundle.
+enum reboot_policy { REBOOT_BY_HAND, REBOOT_WHEN_NEEDED, REBOOT_CALENDAR };
+
 // One configuration, as a release asks for it. A digest of zeros means none.
 struct apply_config {
     uint64_t epoch, release; // the newest head that carried it
@@ -98,12 +122,21 @@ struct apply_config {
     uint64_t fallback_floor; // that head's
     uint8_t digest[HASH_BYTES];
     char path[STORE_PATH_BYTES_MAX +
-              1]; // expected toplevel, "" if none; after OBTAINED the real one
-    enum action action;
+              1];       // expected toplevel, "" if none; after OBTAINED the real one
+    enum action action; // BOOT also if it turned out that it cannot be tried live: boot_only
     enum unit_failures unit_failures;
+    enum last_resort last_resort;
+    enum reboot_policy reboot;
     bool has_health;
+    bool self_update;
     uint64_t confirm_ms; // 0: the node's default
+    // Set here, not by releases:
+    bool boot_only;    // this system is, the next one of a self update need not be
+    bool automatic;    // path comes from a self update
+    bool units_failed; // under this system, newly, and the policy is to report it
 };
+
+#define SPECIALISATION_BYTES_MAX 127u
 
 // The frozen part: every version of bento can read it, see journal.h. Zeros unless
 // apply_in_trial(); the event BOOT in another state with a trial means that only the trial could be
@@ -115,6 +148,9 @@ struct apply_trial {
     char new_path[STORE_PATH_BYTES_MAX + 1];
     char old_path[STORE_PATH_BYTES_MAX + 1];    // ran before
     char old_profile[STORE_PATH_BYTES_MAX + 1]; // the profile's target before
+    // The specialisation that ran, "" for none: of the new system the same one is tried, if it has
+    // one. All paths here and in events are those of the toplevel above it.
+    char specialisation[SPECIALISATION_BYTES_MAX + 1];
 };
 
 enum apply_outcome {
@@ -126,8 +162,8 @@ enum apply_outcome {
 };
 
 struct apply_memory {
-    uint8_t digest[HASH_BYTES];
-    uint32_t attempts; // counted before the switch starts
+    uint8_t digest[HASH_BYTES]; // memory_key: of a self update SHA-256(digest, path)
+    uint32_t attempts;          // counted before the switch starts
     enum apply_outcome outcome;
     enum code code;
 };
@@ -135,7 +171,8 @@ struct apply_memory {
 
 struct apply_report {
     uint64_t seq; // 0: nothing was ever reported
-    bool queued;
+    bool queued, acked;
+    bool automatic;
     uint8_t nonce[16];
     enum node_state state;
     enum code code;
@@ -154,10 +191,26 @@ struct apply {
     uint8_t seen[HASH_BYTES]; // head of the newest RELEASE: not handled twice
     struct apply_config applied;
     struct apply_trial trial;
-    bool reached, healthy; // CONFIRMING
+    bool reached, healthy; // CONFIRMING, PROVING
     bool stays;            // CONFIRMING: the window is over, but going back is forbidden
+    bool cut_off;          // it stayed unreached: a remedy is tried without a preflight
+    bool unconfirmed;      // what runs was left by a trial that did not confirm it
+    bool units_failed;     // the switch said so
     enum code reason;      // REVERTING and later: why
     uint32_t reverts;      // REVERTING: failed attempts to revert
+    bool resorted;         // RETURNING, WAITING: the last resort was taken
+    // applied is the boot default but has not come through a boot yet; before: what was applied when
+    // the machine last started well, before_profile: the profile then.
+    bool unproven;
+    bool started; // this boot began with it: now a proof is due
+    struct apply_config before;
+    char before_profile[STORE_PATH_BYTES_MAX + 1];
+    bool planned;       // RESTORING, RETURNING: the reboot that comes is ours
+    uint32_t reboots;   // asked for since applied
+    uint32_t boots;     // into what is to be proved, since its last attempt began
+    uint32_t updates;   // self updates begun: numbers their jobs
+    uint64_t updated_s; // unix time of the last one
+    uint64_t asleep_ms; // ev->asleep_ms when the window began or was last looked at
     struct apply_report report;
     struct timings timings;
     uint64_t phase_ms;                // when the current phase began, awake time
@@ -169,26 +222,31 @@ struct apply {
 // Constants of the node's configuration.
 struct apply_rules {
     uint64_t confirm_ms, switch_ms, return_ms;
+    uint64_t boot_ms; // the least that a window after a boot lasts
 };
 
 struct apply_event {
     enum apply_event_kind kind;
     // In every event:
-    uint64_t now_ms;   // awake time of this boot
-    uint64_t unix_ns;  // for the next seq
-    uint8_t nonce[16]; // fresh random
+    uint64_t now_ms;    // awake time of this boot
+    uint64_t asleep_ms; // time that this boot spent suspended
+    uint64_t unix_ns;   // for the next seq
+    uint8_t nonce[16];  // fresh random
     uint8_t boot_id[16];
     const char *running, *profile; // store paths now; "" if unknown
+    const char *specialisation;    // of running; "" if none
+    bool reboot_needed; // kernel, initrd or modules of the profile are not the booted ones
     const struct apply_rules *rules;
-    // OBTAINED, ARMED, TRIED, CHECKED, COMMITTED, REVERTED, FIRED:
+    // OBTAINED, ARMED, TRIED, CHECKED, COMMITTED, REVERTED, FIRED, RESTORED:
     uint8_t digest[HASH_BYTES];
     uint32_t attempt;
     // RELEASE: what it asks for
     const struct apply_config *config;
-    // REFUSED, OBTAINED, ARMED, CHECKED, COMMITTED, REVERTED: CODE_OK is success
+    // REFUSED, OBTAINED, ARMED, CHECKED, COMMITTED, REVERTED, RESTORED: CODE_OK is success
     enum code code;
     const uint8_t *refused_hash; // REFUSED: SHA-256 of what was refused
     const char *path;            // OBTAINED
+    bool boot_only;              // OBTAINED: it cannot be tried live (inhibitors, another init)
     int status;                  // TRIED: exit status of the switch; -1: none was left
     uint64_t seq;                // ACKED, QUEUED
 };
@@ -206,3 +264,7 @@ void apply_step(const struct apply *now, const struct apply_event *event, struct
 void apply_init(struct apply *apply);
 // True while a trial is under way: between recording it and its end.
 bool apply_in_trial(enum apply_state state);
+// True while the report must be acknowledged over a connection dialled after it was made.
+bool apply_is_reaching(const struct apply *apply);
+// Under what an attempt at this configuration is remembered.
+void apply_memory_key(const struct apply_config *config, uint8_t key[HASH_BYTES]);

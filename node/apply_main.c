@@ -22,12 +22,24 @@
 #include <unistd.h>
 
 #define RESCAN_MS 30000
+#define UPDATE_LOOK_MS (15u * 60 * 1000)
+#define JITTER_PERCENT 20
 #define DEFAULT_CONFIG "/etc/bento/node.json"
+
+// Taken away first: what cannot be taken away would ask for ever.
+static void look_for_trigger(struct agent *agent)
+{
+    struct err e;
+    if (fs_exists(agent->spool.in, "trigger") && fs_remove(agent->spool.in, "trigger", &e)) {
+        agent_trigger(agent);
+    }
+}
 
 static void on_spool(void *context)
 {
     struct agent *agent = context;
     outbox_collect(agent);
+    look_for_trigger(agent);
     intake_scan(agent);
     loop_timer_set(agent->rescan, RESCAN_MS);
 }
@@ -66,10 +78,39 @@ static void on_beat(void *context)
     }
 }
 
+// Self updates: looked at now and then, since a laptop may sleep when one is due.
+static void on_update(void *context)
+{
+    struct agent *agent = context;
+    uint64_t interval_s = agent->config->self_update_s;
+    uint64_t look_ms = interval_s * 1000 / 4;
+    loop_timer_set(
+        agent->update, jitter(look_ms < UPDATE_LOOK_MS ? look_ms : UPDATE_LOOK_MS, JITTER_PERCENT));
+    const struct apply *a = &agent->apply;
+    if (a->applied.self_update && clock_unix_s() >= a->updated_s + interval_s) {
+        agent_post(agent, agent_event(agent, EVENT_UPDATE));
+        agent_turn(agent);
+    }
+}
+
+static void on_started(void *context, enum job_kind kind, const struct job_key *key, bool ok)
+{
+    effect_started(context, kind, key, ok);
+    agent_turn(context);
+}
+
 static void on_ended(void *context, enum job_kind kind, const struct job_record *record)
 {
     effect_ended(context, kind, record);
     agent_turn(context);
+}
+
+// A loop that hangs is killed and started anew; its jobs do not notice.
+static void on_watchdog(void *context)
+{
+    struct agent *agent = context;
+    notify_watchdog();
+    loop_timer_set(agent->watchdog, (uint64_t)notify_watchdog_ms());
 }
 
 static void on_stop(void *context)
@@ -101,6 +142,8 @@ static bool open_state(struct agent *agent, struct err *e)
         return err_set(e, CODE_CONFIG, "%s/apply must be ours alone: chmod 700 and chown it",
             agent->config->state);
     }
+    fs_sweep(agent->dir, "floor");
+    fs_sweep(agent->spool.out, "want");
     return true;
 }
 
@@ -141,8 +184,9 @@ static bool watch_spool(struct agent *agent, struct inotify *inotify, struct err
 }
 
 // The life of the daemon, in order.
-static bool serve(struct agent *agent, struct err *e)
+static bool serve(struct agent *agent, enum job_runner runner, struct err *e)
 {
+    const struct job_listener listener = {on_started, on_ended, agent};
     char jobs[PATH_MAX];
     struct inotify inotify;
     CLEANUP_FD lock = -1;
@@ -152,6 +196,7 @@ static bool serve(struct agent *agent, struct err *e)
     agent->rescan = loop_timer(agent->loop, true, on_spool, agent);
     agent->beat = loop_timer(agent->loop, false, on_beat, agent);
     loop_timer_set(agent->beat, agent->config->poll_s * 1000);
+    agent->update = loop_timer(agent->loop, false, on_update, agent);
     loop_signal(agent->loop, SIGTERM, on_stop, agent);
     loop_signal(agent->loop, SIGINT, on_stop, agent);
     snprintf(jobs, sizeof jobs, "%s/apply/jobs", agent->config->state);
@@ -161,7 +206,7 @@ static bool serve(struct agent *agent, struct err *e)
         !watch_spool(agent, &inotify, e)) {
         return false;
     }
-    agent->jobs = jobs_open(agent->loop, jobs, agent->self, on_ended, agent, e);
+    agent->jobs = jobs_open(agent->loop, runner, jobs, agent->self, &listener, e);
     if (agent->jobs == NULL) {
         return false;
     }
@@ -170,7 +215,12 @@ static bool serve(struct agent *agent, struct err *e)
     agent_post(agent, agent_event(agent, EVENT_BOOT));
     agent_turn(agent);
     on_spool(agent);
+    on_update(agent);
     notify_ready();
+    if (notify_watchdog_ms() > 0) {
+        agent->watchdog = loop_timer(agent->loop, true, on_watchdog, agent);
+        on_watchdog(agent);
+    }
     log_info("bento-apply ready state=%s", apply_state_name(agent->apply.state));
     loop_run(agent->loop);
     notify_stopping();
@@ -196,14 +246,18 @@ static int daemon_main(
         .dir = -1,
         .kept = -1,
         .spool = {-1, -1, -1},
-        .rules = {config->confirm_s * 1000, config->switch_s * 1000, config->return_s * 1000}};
+        .runs_units = !no_systemd,
+        .rules = {.confirm_ms = config->confirm_s * 1000,
+            .switch_ms = config->switch_s * 1000,
+            .return_ms = config->return_s * 1000,
+            .boot_ms = config->boot_s * 1000}};
     struct err e;
-    if (!no_systemd) {
+    if (!no_systemd && !has_systemd()) {
         err_set(&e, CODE_USAGE,
-            "jobs as systemd units are not supported yet: start it with --no-systemd");
+            "systemd does not run here: start it with --no-systemd, then jobs are plain children");
         return cli_fail("bento-apply", &e);
     }
-    bool ok = serve(&agent, &e);
+    bool ok = serve(&agent, no_systemd ? JOB_RUNNER_SESSION : JOB_RUNNER_SYSTEMD, &e);
     agent_clear(&agent);
     return ok ? EXIT_SUCCESS : cli_fail("bento-apply", &e);
 }
@@ -224,8 +278,9 @@ static int subcommand(const struct config *config, int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(const struct invocation *);
-    } table[] = {{"obtain", action_obtain}, {"check", action_check}, {"try", action_try},
-        {"commit", action_commit}, {"revert", action_revert}};
+    } table[] = {{"obtain", action_obtain}, {"update", action_update}, {"check", action_check},
+        {"try", action_try}, {"commit", action_commit}, {"revert", action_revert},
+        {"restore", action_restore}, {"reboot", action_reboot}, {"due", action_due}};
     char state[PATH_MAX];
     snprintf(state, sizeof state, "%s/apply", config->state);
     struct invocation call = {.config = config, .state = state, .argc = argc - 1, .argv = argv + 1};

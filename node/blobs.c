@@ -27,11 +27,61 @@ void blobs_close(struct blobs *blobs)
     fd_closep(&blobs->partial);
 }
 
-bool blobs_have(const struct blobs *blobs, const uint8_t hash[HASH_BYTES])
+static bool hash_is(int dir, const char *name, const uint8_t hash[HASH_BYTES], struct err *e)
+{
+    struct buf whole CLEANUP(buf_clear) = {0};
+    uint8_t found[HASH_BYTES];
+    if (!fs_read(dir, name, BLOB_BYTES_MAX, &whole, e)) {
+        return false;
+    }
+    sha256(buf_bytes(&whole), found);
+    return memcmp(found, hash, HASH_BYTES) == 0 ||
+           err_set(e, CODE_HASH, "blob %.16s has other bytes than its name says", name);
+}
+
+static struct sound_blob describe(const uint8_t hash[HASH_BYTES], const struct stat *st)
+{
+    struct sound_blob file;
+    memset(&file, 0, sizeof file); // compared as bytes
+    memcpy(file.hash, hash, HASH_BYTES);
+    file.device = st->st_dev;
+    file.inode = st->st_ino;
+    file.bytes = (uint64_t)st->st_size;
+    file.changed_s = st->st_ctim.tv_sec;
+    file.changed_ns = st->st_ctim.tv_nsec;
+    return file;
+}
+
+static bool is_known_sound(const struct blobs *blobs, const struct sound_blob *file)
+{
+    for (size_t i = 0; i < sizeof blobs->sound / sizeof blobs->sound[0]; i++) {
+        if (memcmp(&blobs->sound[i], file, sizeof *file) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum blob_state blobs_look(struct blobs *blobs, const uint8_t hash[HASH_BYTES])
 {
     char name[HASH_HEX_BYTES];
+    struct stat st;
+    struct err e;
     hex_encode(hash, HASH_BYTES, name);
-    return fs_exists(blobs->done, name);
+    if (fstatat(blobs->done, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+        return BLOB_MISSING;
+    }
+    struct sound_blob file = describe(hash, &st);
+    if (is_known_sound(blobs, &file)) {
+        return BLOB_SOUND;
+    }
+    if (!hash_is(blobs->done, name, hash, &e)) {
+        log_warning("blob in the spool removed error=\"%s\"", e.text);
+        unlinkat(blobs->done, name, 0);
+        return BLOB_CORRUPT;
+    }
+    blobs->sound[blobs->next_sound++ % (sizeof blobs->sound / sizeof blobs->sound[0])] = file;
+    return BLOB_SOUND;
 }
 
 uint64_t blobs_offset(const struct blobs *blobs, const struct want_blob *blob)
@@ -66,21 +116,6 @@ static bool append(
     return true;
 }
 
-static bool check(
-    struct blobs *blobs, const struct want_blob *blob, const char *name, struct err *e)
-{
-    struct buf whole CLEANUP(buf_clear) = {0};
-    uint8_t hash[HASH_BYTES];
-    if (!fs_read(blobs->partial, name, BLOB_BYTES_MAX, &whole, e)) {
-        return false;
-    }
-    sha256(buf_bytes(&whole), hash);
-    if (memcmp(hash, blob->hash, HASH_BYTES) != 0) {
-        return err_set(e, CODE_HASH, "blob %.16s arrived with other bytes", name);
-    }
-    return true;
-}
-
 bool blobs_add(struct blobs *blobs, const struct want_blob *blob, uint64_t offset,
     struct bytes chunk, bool *done, struct err *e)
 {
@@ -96,7 +131,7 @@ bool blobs_add(struct blobs *blobs, const struct want_blob *blob, uint64_t offse
     if (offset + chunk.len < blob->len) {
         return true;
     }
-    if (!check(blobs, blob, name, e)) {
+    if (!hash_is(blobs->partial, name, blob->hash, e)) {
         unlinkat(blobs->partial, name, 0);
         return false;
     }
@@ -126,8 +161,18 @@ static void forget_in(int dir, const struct want_blob *needed, size_t count)
     names_clear(&names);
 }
 
-void blobs_forget(struct blobs *blobs, const struct want_blob *needed, size_t count)
+void blobs_forget(
+    struct blobs *blobs, const struct want_blob *needed, size_t count, bool partial_only)
 {
     forget_in(blobs->partial, needed, count);
-    forget_in(blobs->done, needed, count);
+    if (!partial_only) {
+        forget_in(blobs->done, needed, count);
+    }
+}
+
+void blobs_drop(struct blobs *blobs, const struct want_blob *blob)
+{
+    char name[HASH_HEX_BYTES];
+    hex_encode(blob->hash, HASH_BYTES, name);
+    unlinkat(blobs->partial, name, 0);
 }

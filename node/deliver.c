@@ -19,7 +19,6 @@ struct deliver {
     uint64_t retry_ms;
     bool asking;
     struct ack current; // the status under way
-    uint64_t skipped;   // highest seq that the collector will never take
     struct acks acks;
 };
 
@@ -47,8 +46,9 @@ static void forget_done(struct deliver *deliver)
     deliver->acks.count = kept;
 }
 
-// False if it could not be noted: then the status is sent again later, and stored once.
-static bool acknowledge(struct deliver *deliver)
+// Acknowledged, or refused for good. False if it could not be noted: then the status is sent again later,
+// and stored once.
+static bool note(struct deliver *deliver, bool refused)
 {
     struct buf text CLEANUP(buf_clear) = {0};
     struct err e;
@@ -57,6 +57,7 @@ static bool acknowledge(struct deliver *deliver)
         log_warning("too many acknowledgements wait for bento-apply: is it running?");
         return false;
     }
+    deliver->current.refused = refused;
     deliver->acks.list[deliver->acks.count++] = deliver->current;
     acks_encode(&deliver->acks, &text);
     if (!fs_replace(deliver->spool->in, "acked", buf_bytes(&text), 0600, &e)) {
@@ -87,6 +88,31 @@ static bool is_acknowledgement(const struct deliver *deliver, struct wire_in *in
            memcmp(hash, deliver->current.hash, HASH_BYTES) == 0;
 }
 
+// Will these bytes never be stored, whoever asks?
+static bool is_refusal(const struct deliver *deliver, enum code code, struct wire_in *in)
+{
+    struct err e;
+    if (code == CODE_SEQ) {
+        return wire_u64(in, UINT64_MAX) >= deliver->current.seq && wire_end(in, "SEQ", &e);
+    }
+    struct bytes name = wire_str(in, TEXT_BYTES_MAX);
+    enum code why;
+    return code == CODE_REFUSED && wire_end(in, "REFUSED", &e) &&
+           code_parse((const char *)name.at, name.len, &why) &&
+           (why == CODE_LENGTH || why == CODE_FORMAT || why == CODE_NAMESPACE ||
+               why == CODE_SIGNER || why == CODE_FLEET);
+}
+
+static void go_on(struct deliver *deliver, bool refused)
+{
+    if (!note(deliver, refused)) {
+        try_later(deliver, "what became of it could not be noted");
+        return;
+    }
+    deliver->retry_ms = RETRY_MIN_MS;
+    deliver_scan(deliver);
+}
+
 static void on_reply(void *context, bool ok, struct bytes reply, const struct err *failure)
 {
     struct deliver *deliver = context;
@@ -97,26 +123,15 @@ static void on_reply(void *context, bool ok, struct bytes reply, const struct er
     deliver->asking = false;
     if (!ok) {
         try_later(deliver, failure->text);
-        return;
-    }
-    if (!reply_open(reply, &in, &code, &elements, &e)) {
+    } else if (!reply_open(reply, &in, &code, &elements, &e)) {
         try_later(deliver, e.text);
-        return;
-    }
-    if (code == CODE_OK && is_acknowledgement(deliver, &in)) {
+    } else if (code == CODE_OK && is_acknowledgement(deliver, &in)) {
         log_info("status delivered seq=%" PRIu64, deliver->current.seq);
-        if (!acknowledge(deliver)) {
-            try_later(deliver, "its acknowledgement could not be noted");
-            return;
-        }
-        deliver->retry_ms = RETRY_MIN_MS;
-        deliver_scan(deliver);
-    } else if (code == CODE_SEQ) {
-        log_err("the collector holds another status under seq=%" PRIu64
-                ": is this machine a clone?",
-            deliver->current.seq);
-        deliver->skipped = deliver->current.seq;
-        deliver_scan(deliver);
+        go_on(deliver, false);
+    } else if (is_refusal(deliver, code, &in)) {
+        log_err("status refused for good seq=%" PRIu64 " code=%s%s", deliver->current.seq,
+            code_name(code), code == CODE_SEQ ? ": is this machine a clone?" : "");
+        go_on(deliver, true);
     } else {
         try_later(deliver, code_name(code));
     }
@@ -134,8 +149,7 @@ static bool next_status(struct deliver *deliver, struct buf *message)
     }
     for (size_t i = 0; i < names.count && !found; i++) { // sorted: names are padded numbers
         uint64_t seq;
-        if (!spool_status_parse(names.names[i], &seq) || seq <= deliver->skipped ||
-            is_acked(deliver, seq)) {
+        if (!spool_status_parse(names.names[i], &seq) || is_acked(deliver, seq)) {
             continue;
         }
         found = fs_read(deliver->spool->out, names.names[i], STATUS_BYTES_MAX, message, &e);

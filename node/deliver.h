@@ -1,5 +1,11 @@
 // Brings signed statuses to the collector, in order, until it acknowledges them; across restarts,
 // since what is not in spool/in/acked is sent again (the collector stores the same bytes once).
+//
+// One that the collector will never take must not stand in the way of the others: with other bytes under
+// its number (SEQ), or refused for what it is (not for whom: a node may be enrolled later), it is noted in
+// spool/in/acked as refused, and bento-apply drops it. Nothing is lost for long: the node says how it is
+// under a new number, at the latest with its next poll. A broker that lies about this gains nothing over
+// one that stores nothing.
 #pragma once
 
 #include "link.h"

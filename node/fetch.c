@@ -10,7 +10,11 @@
 #include <string.h>
 
 #define HEAD_MS 30000
-#define CHUNK_MS 262144 // a chunk at the floor rate of 1 KiB/s
+// The floor rate, 1 KiB/s over a minute: a chunk of ours takes that long there, and smaller ones are
+// counted together.
+#define CHUNK_MS (BLOB_CHUNK_BYTES * 1000 / FLOOR_BYTES_S)
+#define FLOOR_BYTES_S 1024
+#define RATE_WINDOW_MS 60000
 #define RETRY_MIN_MS 1000
 #define RETRY_MAX_MS 300000
 #define JITTER_PERCENT 20
@@ -34,15 +38,30 @@ struct fetch {
     struct loop_watch *poll, *retry;
     uint64_t retry_ms;
     bool asking;      // a question is under way
+    bool overtaken;   // since it was asked, a newer release was heard of
     bool head_wanted; // ask for the head next
+    bool news;        // a tick that was followed came since it was asked for
     bool want_known;
     struct want want;
     struct pending pending;
-    uint8_t spooled[HASH_BYTES]; // the newest that went into the spool, so that a refused one does
-                                 // not go there again
+    uint8_t spooled[HASH_BYTES];   // the newest that went into the spool with its ticket, so that a
+                                   // refused one does not go there again
+    uint8_t passed_on[HASH_BYTES]; // SHA-256 of the last envelope that was not authentic
     uint64_t tick_epoch, tick_release; // named by the last tick that was followed
-    struct want_blob blob;             // the one being asked for
-    uint64_t passed_ms;                // since when `passed` unauthentic heads went to bento-apply
+    struct named {
+        uint64_t epoch, release;
+        uint8_t head_hash[HASH_BYTES];
+    } handled;                             // the last head that was asked for and known already
+    uint64_t ticked_epoch, ticked_release; // named by the last tick at all
+    uint64_t ticked_ms;                    // when it came, of a clock that runs on in a sleep
+    struct want_blob blob;                 // the one being asked for
+    struct begun {
+        uint8_t hash[HASH_BYTES];
+        uint64_t source;
+    } begun;                          // which blob was begun from its first byte, over which link
+    uint64_t asked_ms;                // when the last question was asked
+    uint64_t window_ms, window_bytes; // what its answers took and brought
+    uint64_t passed_ms;               // since when `passed` unauthentic heads went to bento-apply
     unsigned passed;
     size_t offered_count;
     struct buf
@@ -51,9 +70,15 @@ struct fetch {
 
 static void advance(struct fetch *fetch);
 
-static bool is_missing(const struct fetch *fetch, const uint8_t *hash)
+// A corrupt one may have cost bento-apply its release: then that has to come again too.
+static bool is_missing(struct fetch *fetch, const uint8_t *hash)
 {
-    return !blobs_have(&fetch->blobs, hash);
+    enum blob_state state = blobs_look(&fetch->blobs, hash);
+    if (state == BLOB_CORRUPT) {
+        memset(fetch->spooled, 0, HASH_BYTES);
+        fetch->head_wanted = true;
+    }
+    return state != BLOB_SOUND;
 }
 
 static void pending_clear(struct pending *pending)
@@ -75,15 +100,24 @@ static void offered_clear(struct fetch *fetch)
 
 static void try_later(struct fetch *fetch, const struct err *e)
 {
-    uint64_t wait_ms = jitter(fetch->retry_ms, JITTER_PERCENT);
+    uint64_t wait_ms = jitter(fetch->news ? RETRY_MIN_MS : fetch->retry_ms, JITTER_PERCENT);
     log_info("fetch interrupted, next try in_ms=%" PRIu64 " reason=\"%s\"", wait_ms, e->text);
     fetch->retry_ms = fetch->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : fetch->retry_ms * 2;
     loop_timer_set(fetch->retry, wait_ms);
 }
 
+// What this endpoint sends is of no use.
+static void give_up_endpoint(struct fetch *fetch, const struct err *why)
+{
+    link_blame(fetch->link, why);
+    try_later(fetch, why);
+}
+
 static void ask(struct fetch *fetch, struct buf *request, int timeout_ms, link_answer_fn *answered)
 {
     fetch->asking = true;
+    fetch->overtaken = false;
+    fetch->asked_ms = clock_monotonic_ms();
     link_ask(fetch->link, buf_bytes(request), timeout_ms, answered, fetch);
     buf_clear(request);
 }
@@ -98,23 +132,39 @@ static bool open_reply(struct fetch *fetch, bool ok, struct bytes reply, const s
     if (ok && reply_open(reply, in, code, elements, &e)) {
         return true; // an answer alone is no progress: the back-off ends with what it brings
     }
-    try_later(fetch, ok ? &e : failure);
+    if (ok) {
+        give_up_endpoint(fetch, &e);
+    } else {
+        try_later(fetch, failure);
+    }
     return false;
 }
 
 // --- into the spool ---
 
-static bool write_release(const struct fetch *fetch, const struct pending *pending, struct err *e)
+static bool holds(int in, const char *name, const char *file, struct bytes content)
+{
+    struct buf found CLEANUP(buf_clear) = {0};
+    struct err e;
+    CLEANUP_FD dir = -1;
+    return fs_open_dir(in, name, &dir, &e) && fs_read(dir, file, PROVEN_BYTES_MAX, &found, &e) &&
+           bytes_equal(buf_bytes(&found), content);
+}
+
+// `hash` names the folder. BUSY: bento-apply has not looked yet at one with another ticket.
+static bool write_release(const struct fetch *fetch, const struct pending *pending,
+    const uint8_t hash[HASH_BYTES], struct err *e)
 {
     char name[RELEASE_NAME_BYTES];
     int in = fetch->spool->in;
     CLEANUP_FD dir = -1;
-    spool_release_name(pending->head.epoch, pending->head.release, pending->head_hash, name);
-    if (fs_exists(in, name)) {
-        return true;
-    }
     struct bytes proven = buf_bytes(&pending->proven);
     const char *second = pending->asked == TICKET_NONE ? "noticket" : "proven";
+    spool_release_name(pending->head.epoch, pending->head.release, hash, name);
+    if (fs_exists(in, name)) {
+        return holds(in, name, second, proven) ||
+               err_set(e, CODE_BUSY, "release %s waits in the spool with another ticket", name);
+    }
     return fs_remove_tree(in, "new", e) && fs_make_dir(in, "new", 0700, false, e) &&
            fs_open_dir(in, "new", &dir, e) &&
            fs_write(dir, "envelope", buf_bytes(&pending->envelope), 0600, e) &&
@@ -127,7 +177,12 @@ static bool write_release(const struct fetch *fetch, const struct pending *pendi
 static void pass_on(struct fetch *fetch, const struct pending *forged)
 {
     struct err e;
+    uint8_t hash[HASH_BYTES]; // of the envelope: its head may be a genuine one
     uint64_t now_ms = clock_monotonic_ms();
+    sha256(buf_bytes(&forged->envelope), hash);
+    if (memcmp(hash, fetch->passed_on, HASH_BYTES) == 0) {
+        return;
+    }
     if (fetch->passed_ms == 0 || now_ms - fetch->passed_ms > 60000) {
         fetch->passed_ms = now_ms;
         fetch->passed = 0;
@@ -136,11 +191,11 @@ static void pass_on(struct fetch *fetch, const struct pending *forged)
         return;
     }
     fetch->passed++;
-    if (!write_release(fetch, forged, &e)) {
+    if (!write_release(fetch, forged, hash, &e)) {
         log_err("release not spooled error=\"%s\"", e.text);
         return;
     }
-    memcpy(fetch->spooled, forged->head_hash, HASH_BYTES);
+    memcpy(fetch->passed_on, hash, HASH_BYTES);
 }
 
 // --- heads ---
@@ -175,6 +230,8 @@ static void hear(struct fetch *fetch, struct bytes envelope_bytes)
     sha256(envelope.head, heard.head_hash);
     if (memcmp(heard.head_hash, fetch->want.seen, HASH_BYTES) == 0 ||
         memcmp(heard.head_hash, fetch->spooled, HASH_BYTES) == 0) {
+        fetch->handled = (struct named){.epoch = heard.head.epoch, .release = heard.head.release};
+        memcpy(fetch->handled.head_hash, heard.head_hash, HASH_BYTES);
         return;
     }
     bool older = pending->any && release_compare(heard.head.epoch, heard.head.release,
@@ -191,6 +248,7 @@ static void hear(struct fetch *fetch, struct bytes envelope_bytes)
             heard.head.release);
         pending_clear(&fetch->pending);
         fetch->pending = heard;
+        fetch->overtaken = true;
     }
 }
 
@@ -204,7 +262,9 @@ static void on_head(void *context, bool ok, struct bytes reply, const struct err
         fetch->head_wanted = true;
         return;
     }
-    if (code == CODE_OK && elements == 1) {
+    if (fetch->overtaken) { // it may be older than what was published meanwhile: no rollback, that
+        fetch->head_wanted = true;
+    } else if (code == CODE_OK && elements == 1) {
         hear(fetch, wire_bin(&in, 1, ENVELOPE_BYTES_MAX));
     }
     advance(fetch);
@@ -213,12 +273,22 @@ static void on_head(void *context, bool ok, struct bytes reply, const struct err
 static void ask_head(struct fetch *fetch)
 {
     struct buf request = {0};
-    fetch->head_wanted = false;
+    fetch->head_wanted = fetch->news = false;
     request_put_open(&request, OP_GET_HEAD, 0);
     ask(fetch, &request, HEAD_MS, on_head);
 }
 
 // --- this node's ticket ---
+
+// The halves of releases that were overtaken must not pile up.
+static void forget_overtaken(struct fetch *fetch)
+{
+    struct want_blob needed[WANT_BLOBS_MAX + 1];
+    memcpy(needed, fetch->want.blobs, sizeof fetch->want.blobs);
+    needed[fetch->want.blob_count].len = fetch->pending.ticket.ct_len;
+    memcpy(needed[fetch->want.blob_count].hash, fetch->pending.ticket.ct_hash, HASH_BYTES);
+    blobs_forget(&fetch->blobs, needed, fetch->want.blob_count + 1, true);
+}
 
 static void have_ticket(struct fetch *fetch, struct bytes message)
 {
@@ -227,9 +297,10 @@ static void have_ticket(struct fetch *fetch, struct bytes message)
     struct err e;
     if (!proven_decode(message, &proven, &e) ||
         !ticket_decode(proven.ticket, &pending->ticket, &e)) {
-        try_later(fetch, &e);
+        give_up_endpoint(fetch, &e);
         return;
     }
+    forget_overtaken(fetch);
     buf_clear(&pending->proven);
     buf_append(&pending->proven, message.at, message.len);
     pending->asked = TICKET_KNOWN;
@@ -242,6 +313,10 @@ static void on_ticket(void *context, bool ok, struct bytes reply, const struct e
     enum code code;
     size_t elements;
     if (!open_reply(fetch, ok, reply, failure, &in, &code, &elements)) {
+        return;
+    }
+    if (fetch->overtaken) { // it would be taken for the ticket of the newer one
+        advance(fetch);
         return;
     }
     if (code == CODE_OK && elements == 1) {
@@ -278,17 +353,70 @@ static void ask_ticket(struct fetch *fetch)
 
 // --- blobs ---
 
-static bool take_chunk(struct fetch *fetch, uint64_t offset, struct bytes chunk)
+// True if all pieces came over the link as it is now: then nobody else is to blame for the whole.
+static bool is_from_one_source(const struct fetch *fetch)
+{
+    return memcmp(fetch->begun.hash, fetch->blob.hash, HASH_BYTES) == 0 &&
+           fetch->begun.source == link_source(fetch->link);
+}
+
+static bool take_chunk(struct fetch *fetch, uint64_t offset, struct bytes chunk, struct err *e)
 {
     bool done;
-    struct err e;
-    if (!blobs_add(&fetch->blobs, &fetch->blob, offset, chunk, &done, &e)) {
-        log_warning("blob not taken code=%s error=\"%s\"", code_name(e.code), e.text);
-        try_later(fetch, &e);
+    if (offset == 0) {
+        memcpy(fetch->begun.hash, fetch->blob.hash, HASH_BYTES);
+        fetch->begun.source = link_source(fetch->link);
+    }
+    if (!blobs_add(&fetch->blobs, &fetch->blob, offset, chunk, &done, e)) {
         return false;
     }
     fetch->retry_ms = RETRY_MIN_MS;
     return true;
+}
+
+// Slow is slow only over a while: false then, and the next while begins.
+static bool is_fast_enough(struct fetch *fetch, size_t bytes, struct err *e)
+{
+    fetch->window_ms += clock_monotonic_ms() - fetch->asked_ms;
+    fetch->window_bytes += bytes;
+    if (fetch->window_ms < RATE_WINDOW_MS) {
+        return true;
+    }
+    uint64_t rate = fetch->window_bytes * 1000 / fetch->window_ms;
+    fetch->window_ms = fetch->window_bytes = 0;
+    return rate >= FLOOR_BYTES_S ||
+           err_set(e, CODE_SLOW, "%" PRIu64 " bytes a second are below the floor of %d", rate,
+               FLOOR_BYTES_S);
+}
+
+// With another way there, what the slow one sent is not built upon. With none, every byte is welcome.
+static void too_slow(struct fetch *fetch, const struct err *why)
+{
+    if (fetch->config->endpoint_count > 1) {
+        blobs_drop(&fetch->blobs, &fetch->blob);
+    }
+    give_up_endpoint(fetch, why);
+}
+
+static void blob_came(struct fetch *fetch, uint64_t total, struct bytes chunk)
+{
+    struct err e;
+    uint64_t offset = blobs_offset(&fetch->blobs, &fetch->blob);
+    if (total != fetch->blob.len) {
+        err_set(&e, CODE_LENGTH, "a blob has %" PRIu64 " bytes there, %" PRIu64 " are signed",
+            total, fetch->blob.len);
+        give_up_endpoint(fetch, &e);
+    } else if (take_chunk(fetch, offset, chunk, &e)) {
+        if (is_fast_enough(fetch, chunk.len, &e)) {
+            advance(fetch);
+        } else {
+            too_slow(fetch, &e);
+        }
+    } else if (e.code == CODE_LENGTH || (e.code == CODE_HASH && is_from_one_source(fetch))) {
+        give_up_endpoint(fetch, &e);
+    } else {
+        try_later(fetch, &e); // our disk; or pieces of several brokers, all of which come again
+    }
 }
 
 static void on_blob(void *context, bool ok, struct bytes reply, const struct err *failure)
@@ -298,18 +426,24 @@ static void on_blob(void *context, bool ok, struct bytes reply, const struct err
     enum code code;
     size_t elements;
     struct err e;
+    if (!ok && failure->code == CODE_TIMEOUT) {
+        fetch->asking = false;
+        err_set(&e, CODE_SLOW, "no chunk of a blob within %u ms", CHUNK_MS);
+        too_slow(fetch, &e);
+        return;
+    }
     if (!open_reply(fetch, ok, reply, failure, &in, &code, &elements)) {
         return;
     }
     if (code == CODE_OK && elements == 2) {
         uint64_t total = wire_u64(&in, BLOB_BYTES_MAX);
         struct bytes chunk = wire_bin(&in, 1, CHUNK_BYTES_MAX);
-        if (wire_end(&in, "blob", &e) && total == fetch->blob.len) {
-            if (take_chunk(fetch, blobs_offset(&fetch->blobs, &fetch->blob), chunk)) {
-                advance(fetch);
-            }
-            return;
+        if (wire_end(&in, "blob", &e)) {
+            blob_came(fetch, total, chunk);
+        } else {
+            give_up_endpoint(fetch, &e);
         }
+        return;
     }
     if (code == CODE_NONE) { // a newer release has taken its place
         pending_clear(&fetch->pending);
@@ -324,8 +458,9 @@ static bool take_offered(struct fetch *fetch, const struct want_blob *blob)
     uint8_t hash[HASH_BYTES];
     for (size_t i = 0; i < fetch->offered_count; i++) {
         sha256(buf_bytes(&fetch->offered[i]), hash);
+        struct err e;
         if (memcmp(hash, blob->hash, HASH_BYTES) == 0) {
-            return take_chunk(fetch, 0, buf_bytes(&fetch->offered[i]));
+            return take_chunk(fetch, 0, buf_bytes(&fetch->offered[i]), &e);
         }
     }
     return false;
@@ -347,17 +482,31 @@ static void get_blob(struct fetch *fetch, const struct want_blob *blob)
 
 // --- one step after the other ---
 
+// What bento-apply makes of a head without its ticket is the broker's doing: that is not the end of it.
+static bool has_its_ticket(const struct fetch *fetch)
+{
+    const struct pending *pending = &fetch->pending;
+    struct ticket ticket;
+    struct err e;
+    return pending->asked == TICKET_KNOWN && proven_verify(buf_bytes(&pending->proven),
+                                                 &pending->head, fetch->want.node_id, &ticket, &e);
+}
+
 static void spool_release(struct fetch *fetch)
 {
     struct err e;
-    if (!write_release(fetch, &fetch->pending, &e)) {
-        log_err("release not spooled error=\"%s\"", e.text);
+    if (!write_release(fetch, &fetch->pending, fetch->pending.head_hash, &e)) {
+        if (e.code != CODE_BUSY) { // that one goes away by itself
+            log_err("release not spooled error=\"%s\"", e.text);
+        }
         try_later(fetch, &e);
         return;
     }
     log_info("release spooled epoch=%" PRIu64 " release=%" PRIu64, fetch->pending.head.epoch,
         fetch->pending.head.release);
-    memcpy(fetch->spooled, fetch->pending.head_hash, HASH_BYTES);
+    if (has_its_ticket(fetch)) {
+        memcpy(fetch->spooled, fetch->pending.head_hash, HASH_BYTES);
+    }
     pending_clear(&fetch->pending);
     advance(fetch);
 }
@@ -415,16 +564,29 @@ static void advance(struct fetch *fetch)
     fetch->retry_ms = RETRY_MIN_MS; // nothing is left to ask for
     if (spool_is_empty(fetch)) {
         offered_clear(fetch);
-        blobs_forget(&fetch->blobs, fetch->want.blobs, fetch->want.blob_count);
+        blobs_forget(&fetch->blobs, fetch->want.blobs, fetch->want.blob_count, false);
     }
 }
 
 // --- from outside ---
 
+// As long as ticks name what we have, asking would bring the same word from the same mouth.
+static bool ticks_say_enough(const struct fetch *fetch)
+{
+    uint64_t fresh_ms = fetch->config->tick_s * 2500;
+    const struct named *handled = &fetch->handled;
+    // bento-apply may have gone on since.
+    bool is_ours = memcmp(handled->head_hash, fetch->want.seen, HASH_BYTES) == 0 ||
+                   memcmp(handled->head_hash, fetch->spooled, HASH_BYTES) == 0;
+    return !fetch->pending.any && is_ours && clock_boottime_ms() - fetch->ticked_ms < fresh_ms &&
+           release_compare(
+               fetch->ticked_epoch, fetch->ticked_release, handled->epoch, handled->release) == 0;
+}
+
 static void on_poll(void *context)
 {
     struct fetch *fetch = context;
-    fetch->head_wanted = true;
+    fetch->head_wanted |= !ticks_say_enough(fetch);
     loop_timer_set(fetch->poll, jitter(fetch->config->poll_s * 1000, JITTER_PERCENT));
     advance(fetch);
 }
@@ -445,6 +607,9 @@ void fetch_connected(struct fetch *fetch)
 void fetch_tick(struct fetch *fetch, uint64_t epoch, uint64_t release)
 {
     const struct pending *pending = &fetch->pending;
+    fetch->ticked_epoch = epoch;
+    fetch->ticked_release = release;
+    fetch->ticked_ms = clock_boottime_ms();
     if (pending->any &&
         release_compare(epoch, release, pending->head.epoch, pending->head.release) <= 0) {
         return;
@@ -454,7 +619,7 @@ void fetch_tick(struct fetch *fetch, uint64_t epoch, uint64_t release)
     }
     fetch->tick_epoch = epoch;
     fetch->tick_release = release;
-    fetch->head_wanted = true;
+    fetch->head_wanted = fetch->news = true;
     if (loop_timer_is_set(fetch->retry)) { // soon, but a liar's ticks do not take the back-off away
         loop_timer_set(fetch->retry, jitter(RETRY_MIN_MS, JITTER_PERCENT));
     }

@@ -7,6 +7,7 @@
 #include "judge.h"
 #include "kept.h"
 #include "log.h"
+#include "reboot.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -19,6 +20,9 @@ bool intake_load_floor(struct agent *agent, struct err *e)
 {
     if (!floor_load(agent->config, agent->dir, &agent->floor, e)) {
         return false;
+    }
+    if (agent->config->floor_copy != NULL) {
+        fs_sweep(AT_FDCWD, agent->config->floor_copy);
     }
     // A copy that was lost is written again. Not so copies that contradict each other, and not a
     // minimum of the configuration alone: a typing error there must not burn every later number.
@@ -125,7 +129,11 @@ static void post_release(struct agent *agent, const struct judged *judged, bool 
         bytes_copy_text(meta->expected, config->path, sizeof config->path);
         config->action = meta->action;
         config->unit_failures = meta->unit_failures;
-        config->has_health = meta->health_count > 0;
+        config->last_resort = meta->last_resort;
+        config->reboot = reboot_parse(meta->reboot).policy;
+        config->self_update = meta->self_update;
+        // With systemd there is always something to check: whose bento-node it is.
+        config->has_health = meta->health_count > 0 || agent->runs_units;
         config->confirm_ms = (uint64_t)meta->confirm_s * 1000;
     }
     queued->event.config = config;
@@ -201,15 +209,17 @@ static int newest_first(const void *a, const void *b)
 static void forget_old(struct agent *agent)
 {
     const struct apply *a = &agent->apply;
-    const uint8_t *needed[] = {a->target.digest, a->applied.digest, a->next.digest};
+    const uint8_t *needed[] = {
+        a->target.digest, a->applied.digest, a->next.digest, a->before.digest};
+    const size_t count = sizeof needed / sizeof needed[0];
     CLEANUP_FD roots = -1;
     struct err e;
-    kept_forget(agent->kept, needed, 3);
+    kept_forget(agent->kept, needed, count, agent->config->kept_releases);
     if (!fs_open_dir(agent->dir, "roots", &roots, &e)) {
         log_warning("old roots not removed error=\"%s\"", e.text);
         return;
     }
-    kept_forget(roots, needed, 3);
+    kept_forget(roots, needed, count, agent->config->kept_releases);
 }
 
 void intake_scan(struct agent *agent)

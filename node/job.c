@@ -1,149 +1,22 @@
-#include "job.h"
+#include "runner.h"
 
 #include "fs.h"
 #include "log.h"
-#include "proc.h"
+#include "output.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <poll.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/signalfd.h>
-#include <sys/stat.h>
+#include <sys/inotify.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#define RECORD_BYTES 128
-#define KILL_MS 10000
 #define RECHECK_MS 200
 
-struct job {
-    struct jobs *jobs;
-    enum job_kind kind;
-    struct loop_watch *watch; // while it runs under our eyes
-    int pidfd;                // of one that another bento-apply started, else -1
-    struct job_record record;
-    bool muted;         // stopped by us
-    struct start *next; // to be started when the running one has ended
-};
-
-struct start {
-    struct job_key key;
-    char **argv, **env;
-    uint64_t limit_ms;
-};
-
-struct jobs {
-    struct loop *loop;
-    struct loop_watch *recheck;
-    int dir;
-    char *path, *self;
-    job_ended_fn *ended;
-    void *context;
-    struct job list[JOB_KIND_COUNT];
-};
-
-const char *job_word(enum job_kind kind)
-{
-#define JOB_WORD(name, word) [JOB_##name] = word,
-    static const char *const words[] = {JOB_KINDS(JOB_WORD)};
-    return words[kind];
-}
-
-// --- the record: one line in a preallocated file, rewritten in place ---
-
-static bool record_write(int fd, const struct job_record *record, struct err *e)
-{
-    char hex[HASH_HEX_BYTES], line[RECORD_BYTES];
-    hex_encode(record->key.digest, HASH_BYTES, hex);
-    memset(line, ' ', sizeof line);
-    int n = snprintf(line, sizeof line, "1 %s %u %d %d", hex, record->key.attempt, (int)record->pid,
-        record->status);
-    ASSERT(n > 0 && (size_t)n < sizeof line);
-    line[n] = ' ';
-    line[sizeof line - 1] = '\n';
-    if (pwrite(fd, line, sizeof line, 0) != (ssize_t)sizeof line || fdatasync(fd) != 0) {
-        return err_set(e, CODE_IO, "cannot record a job: %m");
-    }
-    return true;
-}
-
-static bool is_locked(int fd)
-{
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        return true;
-    }
-    flock(fd, LOCK_UN);
-    return false;
-}
-
-static void record_parse(int fd, bool locked, struct job_record *record)
-{
-    char line[RECORD_BYTES + 1] = "", hex[HASH_HEX_BYTES];
-    int pid, status;
-    *record = (struct job_record){.state = JOB_STATE_NONE};
-    if (pread(fd, line, RECORD_BYTES, 0) <= 0 ||
-        sscanf(line, "1 %64s %u %d %d", hex, &record->key.attempt, &pid, &status) != 4 ||
-        !hex_decode(hex, strlen(hex), record->key.digest, HASH_BYTES)) {
-        return;
-    }
-    record->pid = pid;
-    record->status = status;
-    record->state = status >= 0 ? JOB_STATE_ENDED : locked ? JOB_STATE_RUNNING : JOB_STATE_LOST;
-}
-
-static void record_read(int fd, struct job_record *record)
-{
-    bool locked = is_locked(fd); // before reading: what ends in between has then written its status
-    record_parse(fd, locked, record);
-}
-
-static int record_open(int dir, enum job_kind kind)
-{
-    return openat(dir, job_word(kind), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-}
-
-static bool preallocate(int dir, enum job_kind kind, struct err *e)
-{
-    CLEANUP_FD fd = record_open(dir, kind);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        return err_set(e, CODE_IO, "cannot open the job file %s: %m", job_word(kind));
-    }
-    if (st.st_size >= RECORD_BYTES) {
-        return true;
-    }
-    char blank[RECORD_BYTES];
-    memset(blank, ' ', sizeof blank);
-    if (pwrite(fd, blank, sizeof blank, 0) != (ssize_t)sizeof blank || fsync(fd) != 0) {
-        return err_set(e, CODE_IO, "cannot preallocate the job file %s: %m", job_word(kind));
-    }
-    return fs_sync_dir(dir, e);
-}
-
-// --- starting and watching ---
-
-static void start_free(struct start *start)
-{
-    if (start == NULL) {
-        return;
-    }
-    for (char **each = start->argv; *each != NULL; each++) {
-        free(*each);
-    }
-    for (char **each = start->env; *each != NULL; each++) {
-        free(*each);
-    }
-    free(start->argv);
-    free(start->env);
-    free(start);
-}
+// --- what is to be started ---
 
 static char **copy_words(const char *const *words)
 {
@@ -158,40 +31,148 @@ static char **copy_words(const char *const *words)
     return copy;
 }
 
-static bool launch(struct job *job, const struct start *start, struct err *e);
-
-static void on_gone(struct job *job)
+static void free_words(char **words)
 {
-    job->watch = NULL;
-    jobs_look(job->jobs, job->kind, &job->record);
-    if (job->record.state == JOB_STATE_RUNNING) {
-        job->record.state = JOB_STATE_LOST; // its lock lives on in a child that has yet to exec
+    for (char **each = words; *each != NULL; each++) {
+        free(*each);
     }
-    bool muted = job->muted;
-    job->muted = false;
-    if (job->next != NULL) {
-        struct start *start = job->next;
-        job->next = NULL;
-        struct err e;
-        if (!launch(job, start, &e)) {
-            log_err("job not started kind=%s error=\"%s\"", job_word(job->kind), e.text);
-            job->record = (struct job_record){.state = JOB_STATE_LOST, .key = start->key};
-            job->jobs->ended(job->jobs->context, job->kind, &job->record);
-        }
-        start_free(start);
+    free(words);
+}
+
+struct start *start_new(const struct job_spec *spec)
+{
+    struct start *start = xcalloc(1, sizeof *start);
+    start->argv = copy_words(spec->argv);
+    start->env = copy_words(spec->env);
+    start->calendar = spec->calendar != NULL ? xstrdup(spec->calendar) : NULL;
+    start->spec = *spec;
+    start->spec.argv = (const char *const *)start->argv;
+    start->spec.env = (const char *const *)start->env;
+    start->spec.calendar = start->calendar;
+    return start;
+}
+
+static void start_drop(struct start **start)
+{
+    if (*start == NULL) {
         return;
     }
-    if (!muted) {
-        job->jobs->ended(job->jobs->context, job->kind, &job->record);
+    free_words((*start)->argv);
+    free_words((*start)->env);
+    free((*start)->calendar);
+    free(*start);
+    *start = NULL;
+}
+
+// --- who is told what ---
+
+static void tell_started(struct job *job, bool ok)
+{
+    const struct job_listener *listener = &job->jobs->listener;
+    job->unannounced = false;
+    listener->started(listener->context, job->kind, &job->record.key, ok);
+}
+
+static void tell_ended(struct job *job)
+{
+    const struct job_listener *listener = &job->jobs->listener;
+    const struct job_record record = job->record; // ours may change while it is told
+    listener->ended(listener->context, job->kind, &record);
+}
+
+void job_began(struct job *job, enum job_phase phase)
+{
+    job->phase = phase;
+    job->timed = job->timed || phase == JOB_WAITING;
+    start_drop(&job->starting);
+    if (job->found) { // as it was found: nothing to be started in its place
+        job->found = false;
+        start_drop(&job->next);
+    }
+    if (job->unannounced && !job->muted) {
+        tell_started(job, true);
     }
 }
 
-static void on_child(void *context, int status)
+static bool is_same(const struct job *job, const struct job_key *key)
 {
-    (void)status; // what counts is in the record
-    struct job *job = context;
-    loop_remove(job->watch);
-    on_gone(job);
+    return memcmp(job->record.key.digest, key->digest, HASH_BYTES) == 0 &&
+           job->record.key.attempt == key->attempt;
+}
+
+// Starts it, unless how it ended is known already.
+static bool begin(struct job *job, const struct start *start, struct err *e)
+{
+    bool good = job->record.state == JOB_STATE_ENDED && job->record.status == 0;
+    bool known = is_same(job, &start->spec.key) && job->record.state != JOB_STATE_NONE &&
+                 (good || !start->spec.again);
+    if (known) {
+        tell_started(job, job->record.state == JOB_STATE_ENDED);
+        tell_ended(job);
+        return true;
+    }
+    job->unannounced = true;
+    if (!job->jobs->runner->start(job, start, e)) {
+        job->unannounced = false;
+        return false;
+    }
+    return true;
+}
+
+static void begin_or_lose(struct job *job, const struct start *start)
+{
+    struct err e;
+    if (!begin(job, start, &e)) {
+        log_err("job not started kind=%s error=\"%s\"", job_word(job->kind), e.text);
+        job->record =
+            (struct job_record){.state = JOB_STATE_LOST, .key = start->spec.key, .status = -1};
+        tell_started(job, false);
+        tell_ended(job);
+    }
+}
+
+void job_gone(struct job *job)
+{
+    bool muted = job->muted, unannounced = job->unannounced;
+    struct start *next = job->next;
+    start_drop(&job->starting);
+    job->phase = JOB_IDLE;
+    job->muted = job->unannounced = job->found = job->timed = false;
+    job->next = NULL;
+    loop_timer_stop(job->timer);
+    if (next != NULL) {
+        begin_or_lose(job, next);
+        start_drop(&next);
+    } else if (!muted) {
+        if (unannounced) {
+            tell_started(job, job->record.state == JOB_STATE_ENDED);
+        }
+        tell_ended(job);
+    }
+}
+
+// --- what the record says ---
+
+void job_read(struct job *job)
+{
+    CLEANUP_FD fd = job_file_open(job->jobs->dir, job->kind);
+    if (fd >= 0) {
+        job_file_read(fd, &job->record);
+    } else {
+        job->record.state = JOB_STATE_LOST;
+    }
+}
+
+void job_on_wrapper_gone(struct job *job)
+{
+    job->watch = NULL;
+    job_read(job);
+    if (job->record.state == JOB_STATE_RUNNING) {
+        job->record.state = JOB_STATE_LOST; // its lock lives on in a child that has yet to exec
+    }
+    if (job->helper.watch == NULL) { // else when systemd has done with it
+        job->jobs->runner->over(job);
+    }
 }
 
 static void on_pidfd(void *context)
@@ -199,133 +180,136 @@ static void on_pidfd(void *context)
     struct job *job = context;
     loop_remove(job->watch);
     fd_closep(&job->pidfd);
-    on_gone(job);
+    job_on_wrapper_gone(job);
 }
 
-// Watches a job that another bento-apply started. False if it cannot be (not yet: it has no pid in
-// its record; or it has ended).
+// Watches a wrapper that is no child of ours. False if it cannot be (not yet: it has no pid in its
+// record; or it has ended).
 static bool attach(struct job *job)
 {
     if (job->record.pid <= 0) {
         return false;
     }
     int pidfd = (int)syscall(SYS_pidfd_open, job->record.pid, 0);
-    CLEANUP_FD fd = record_open(job->jobs->dir, job->kind);
-    if (pidfd < 0 || fd < 0 || !is_locked(fd)) {
+    CLEANUP_FD fd = job_file_open(job->jobs->dir, job->kind);
+    if (pidfd < 0 || fd < 0 || !job_file_is_locked(fd)) {
         fd_closep(&pidfd);
         return false;
     }
     job->pidfd = pidfd;
     job->watch = loop_fd(job->jobs->loop, pidfd, on_pidfd, job);
-    log_info("job found running kind=%s pid=%d", job_word(job->kind), (int)job->record.pid);
+    log_info("job runs kind=%s pid=%d unit=%s", job_word(job->kind), (int)job->record.pid,
+        job->record.unit);
     return true;
 }
 
-// By descriptor where it is not our child: its number may be another's as soon as it is gone.
-static void ask_to_end(const struct job *job)
+void job_settle(struct job *job)
 {
-    if (job->pidfd >= 0) {
-        syscall(SYS_pidfd_send_signal, job->pidfd, SIGTERM, NULL, 0);
-    } else {
-        kill(job->record.pid, SIGTERM);
+    if (job->watch != NULL) {
+        return; // its end comes by itself
+    }
+    job_read(job);
+    switch (job->record.state) {
+    case JOB_STATE_RUNNING:
+        if (!attach(job)) {
+            loop_timer_set(job->timer, RECHECK_MS);
+            return;
+        }
+        loop_timer_stop(job->timer);
+        if (job->phase != JOB_ENDING) {
+            job_began(job, JOB_RUNNING);
+        }
+        if (job->muted) {
+            job->jobs->runner->end(job);
+        }
+        return;
+    case JOB_STATE_PENDING:
+    case JOB_STATE_LOST:
+        job->jobs->runner->doubt(job);
+        return;
+    case JOB_STATE_NONE:
+    case JOB_STATE_ENDED:
+        job_gone(job);
+        return;
     }
 }
 
-static bool is_running(const struct job *job)
+static void on_timer(void *context)
 {
-    return job->watch != NULL || job->record.state == JOB_STATE_RUNNING;
+    struct job *job = context;
+    if (job->helper.watch != NULL) {
+        log_warning("systemd does not answer kind=%s", job_word(job->kind));
+        kill(job->helper.pid, SIGKILL);
+    } else if (job->phase != JOB_IDLE) {
+        job_settle(job);
+    }
 }
 
-// Jobs that run but could not be watched when we looked.
-static void on_recheck(void *context)
+// A record changed: perhaps a timer has fired. Which one does not matter.
+static void on_notify(void *context)
 {
     struct jobs *jobs = context;
+    char events[4096];
+    while (read(jobs->notify, events, sizeof events) > 0) {
+    }
     for (unsigned kind = 0; kind < JOB_KIND_COUNT; kind++) {
         struct job *job = &jobs->list[kind];
-        if (job->watch != NULL || job->record.state != JOB_STATE_RUNNING) {
-            continue;
-        }
-        jobs_look(jobs, job->kind, &job->record);
-        if (job->record.state != JOB_STATE_RUNNING) {
-            on_gone(job);
-        } else if (!attach(job)) {
-            loop_timer_set(jobs->recheck, RECHECK_MS);
-        } else if (job->muted) {
-            ask_to_end(job);
+        if (job->phase == JOB_WAITING && job->helper.watch == NULL) {
+            job_settle(job);
         }
     }
 }
 
-static bool launch(struct job *job, const struct start *start, struct err *e)
+// --- the table ---
+
+static bool find(struct job *job, struct err *e)
 {
-    struct jobs *jobs = job->jobs;
-    CLEANUP_FD lock = record_open(jobs->dir, job->kind);
-    if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) != 0) {
-        return err_set(e, CODE_BUSY, "the job file %s is locked: %m", job_word(job->kind));
-    }
-    struct job_record record = {.key = start->key, .status = -1};
-    if (!record_write(lock, &record, e)) {
+    char path[PATH_MAX];
+    if (!job_file_preallocate(job->jobs->dir, job->kind, e)) {
         return false;
     }
-    char limit[32];
-    snprintf(limit, sizeof limit, "%" PRIu64, start->limit_ms);
-    size_t words = 0;
-    while (start->argv[words] != NULL) {
-        words++;
+    snprintf(path, sizeof path, "%s/%s", job->jobs->path, job_word(job->kind));
+    if (inotify_add_watch(job->jobs->notify, path, IN_MODIFY) < 0) {
+        return err_set(e, CODE_IO, "cannot watch %s: %m", path);
     }
-    const char **argv = xcalloc(words + 7, sizeof *argv);
-    const char *head[] = {jobs->self, "job", jobs->path, job_word(job->kind), limit, "--"};
-    memcpy(argv, head, sizeof head);
-    for (size_t i = 0; i < words; i++) {
-        argv[6 + i] = start->argv[i];
+    job_read(job);
+    if (job->record.state == JOB_STATE_RUNNING && attach(job)) {
+        job->phase = JOB_RUNNING;
+    } else if (job->record.state == JOB_STATE_RUNNING || job->record.state == JOB_STATE_PENDING) {
+        job->phase = JOB_STARTING;
+        job->found = true;
+        loop_timer_set(job->timer, 0); // nobody can be told yet
     }
-    struct proc_spec spec = PROC_SPEC;
-    spec.argv = argv;
-    spec.env = (const char *const *)start->env;
-    spec.in = lock;
-    spec.err = STDERR_FILENO;
-    spec.new_session = true;
-    pid_t pid;
-    int pidfd;
-    bool ok = proc_spawn(&spec, &pid, &pidfd, e);
-    free(argv);
-    if (!ok) {
-        return false;
-    }
-    job->record = record;
-    job->record.state = JOB_STATE_RUNNING;
-    job->record.pid = pid;
-    job->watch = loop_child(jobs->loop, pid, pidfd, on_child, job);
-    log_info("job started kind=%s pid=%d", job_word(job->kind), (int)pid);
     return true;
 }
 
-struct jobs *jobs_open(struct loop *loop, const char *path, const char *self, job_ended_fn *ended,
-    void *context, struct err *e)
+struct jobs *jobs_open(struct loop *loop, enum job_runner runner, const char *path,
+    const char *self, const struct job_listener *listener, struct err *e)
 {
     struct jobs *jobs = xcalloc(1, sizeof *jobs);
     *jobs = (struct jobs){.loop = loop,
+        .runner = runner == JOB_RUNNER_SYSTEMD ? &runner_systemd : &runner_session,
         .dir = -1,
+        .notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK),
         .path = xstrdup(path),
         .self = xstrdup(self),
-        .ended = ended,
-        .context = context};
-    jobs->recheck = loop_timer(loop, true, on_recheck, jobs);
-    if (!fs_open_dir(AT_FDCWD, path, &jobs->dir, e)) {
-        jobs_close(jobs);
-        return NULL;
+        .listener = *listener};
+    bool ok = fs_open_dir(AT_FDCWD, path, &jobs->dir, e);
+    if (jobs->notify < 0) {
+        ok = err_set(e, CODE_IO, "cannot watch %s: %m", path);
+    } else {
+        jobs->notified = loop_fd(loop, jobs->notify, on_notify, jobs);
     }
     for (unsigned kind = 0; kind < JOB_KIND_COUNT; kind++) {
         struct job *job = &jobs->list[kind];
         *job = (struct job){.jobs = jobs, .kind = (enum job_kind)kind, .pidfd = -1};
-        if (!preallocate(jobs->dir, job->kind, e)) {
-            jobs_close(jobs);
-            return NULL;
-        }
-        jobs_look(jobs, job->kind, &job->record);
-        if (job->record.state == JOB_STATE_RUNNING && !attach(job)) {
-            loop_timer_set(jobs->recheck, RECHECK_MS);
-        }
+        job->helper.answer = -1;
+        job->timer = loop_timer(loop, true, on_timer, job);
+        ok = ok && find(job, e);
+    }
+    if (!ok) {
+        jobs_close(jobs);
+        return NULL;
     }
     return jobs;
 }
@@ -336,69 +320,72 @@ void jobs_close(struct jobs *jobs)
         return;
     }
     for (unsigned kind = 0; kind < JOB_KIND_COUNT; kind++) {
-        loop_remove(jobs->list[kind].watch);
-        if (jobs->list[kind].jobs != NULL) {
-            fd_closep(&jobs->list[kind].pidfd);
-        }
-        start_free(jobs->list[kind].next);
+        struct job *job = &jobs->list[kind];
+        loop_remove(job->watch);
+        loop_remove(job->timer);
+        loop_remove(job->helper.watch);
+        fd_closep(&job->helper.answer);
+        fd_closep(&job->pidfd);
+        start_drop(&job->next);
+        start_drop(&job->starting);
     }
-    loop_remove(jobs->recheck);
+    loop_remove(jobs->notified);
+    fd_closep(&jobs->notify);
     fd_closep(&jobs->dir);
     free(jobs->path);
     free(jobs->self);
     free(jobs);
 }
 
-bool jobs_start(struct jobs *jobs, enum job_kind kind, const struct job_key *key,
-    const char *const *argv, const char *const *env, uint64_t limit_ms, bool again, struct err *e)
+bool jobs_start(struct jobs *jobs, const struct job_spec *spec, struct err *e)
 {
-    struct job *job = &jobs->list[kind];
-    bool same = memcmp(job->record.key.digest, key->digest, HASH_BYTES) == 0 &&
-                job->record.key.attempt == key->attempt;
-    struct start *start = xcalloc(1, sizeof *start);
-    *start = (struct start){*key, copy_words(argv), copy_words(env), limit_ms};
-    if (is_running(job)) {
-        if (same && !job->muted) {
-            start_free(start);
-            return true;
+    struct job *job = &jobs->list[spec->kind];
+    if (spec->calendar != NULL && jobs->runner != &runner_systemd) {
+        return err_set(e, CODE_USAGE, "a calendar time needs systemd, which is not used here");
+    }
+    bool same = is_same(job, &spec->key) && !job->muted;
+    if (job->phase != JOB_IDLE && same && !job->found) {
+        job->unannounced = true;
+        if (job->phase != JOB_STARTING) {
+            tell_started(job, true);
         }
-        jobs_stop(jobs, kind);
-        start_free(job->next);
-        job->next = start;
         return true;
     }
-    bool good = job->record.state == JOB_STATE_ENDED && job->record.status == 0;
-    bool known = same && job->record.state != JOB_STATE_NONE && (good || !again);
-    bool ok = known || launch(job, start, e);
-    start_free(start);
-    if (known) {
-        jobs->ended(jobs->context, kind, &job->record);
+    if (job->phase != JOB_IDLE && !same) {
+        jobs_stop(jobs, spec->kind);
     }
-    return ok;
+    struct start *start = start_new(spec);
+    if (job->phase == JOB_IDLE) {
+        bool ok = begin(job, start, e);
+        start_drop(&start);
+        return ok;
+    }
+    job->unannounced = same; // found: whether it runs will turn out
+    start_drop(&job->next);
+    job->next = start;
+    return true;
 }
 
 void jobs_stop(struct jobs *jobs, enum job_kind kind)
 {
     struct job *job = &jobs->list[kind];
-    start_free(job->next);
-    job->next = NULL;
-    job->muted = is_running(job);
-    if (job->watch != NULL) {
-        ask_to_end(job);
-    } // else on_recheck() does, as soon as it can
+    start_drop(&job->next);
+    if (job->phase != JOB_IDLE) {
+        job->muted = true;
+        jobs->runner->end(job);
+    }
 }
 
 void jobs_forget(struct jobs *jobs, enum job_kind kind)
 {
     struct job *job = &jobs->list[kind];
-    if (is_running(job)) {
+    if (job->phase != JOB_IDLE) {
         jobs_stop(jobs, kind);
         return;
     }
-    CLEANUP_FD fd = record_open(jobs->dir, kind);
-    struct job_record blank = {.status = 0};
+    CLEANUP_FD fd = job_file_open(jobs->dir, kind);
     struct err e;
-    if (fd < 0 || !record_write(fd, &blank, &e)) {
+    if (fd < 0 || !job_file_clear(fd, &e)) {
         log_warning("job record not forgotten kind=%s", job_word(kind));
     }
     job->record = (struct job_record){.state = JOB_STATE_NONE};
@@ -406,153 +393,14 @@ void jobs_forget(struct jobs *jobs, enum job_kind kind)
 
 void jobs_look(struct jobs *jobs, enum job_kind kind, struct job_record *record)
 {
-    CLEANUP_FD fd = record_open(jobs->dir, kind);
+    CLEANUP_FD fd = job_file_open(jobs->dir, kind);
     *record = (struct job_record){.state = JOB_STATE_NONE};
     if (fd >= 0) {
-        record_read(fd, record);
+        job_file_read(fd, record);
     }
-}
-
-static void out_name(enum job_kind kind, char name[32])
-{
-    snprintf(name, 32, "%s.out", job_word(kind));
 }
 
 void jobs_tail(struct jobs *jobs, enum job_kind kind, size_t max, struct buf *out)
 {
-    char name[32];
-    out_name(kind, name);
-    CLEANUP_FD fd = openat(jobs->dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        return;
-    }
-    off_t from = st.st_size > (off_t)max ? st.st_size - (off_t)max : 0;
-    buf_reserve(out, max);
-    ssize_t n = pread(fd, out->at + out->len, max, from);
-    if (n > 0) {
-        out->len += (size_t)n;
-    }
-}
-
-bool job_end(int dir, enum job_kind kind, int timeout_ms, struct err *e)
-{
-    CLEANUP_FD fd = record_open(dir, kind);
-    if (fd < 0) {
-        return err_set(e, CODE_IO, "cannot open the job file %s: %m", job_word(kind));
-    }
-    struct job_record record;
-    record_read(fd, &record);
-    if (record.state != JOB_STATE_RUNNING || record.pid <= 0) {
-        return true;
-    }
-    CLEANUP_FD pidfd = (int)syscall(SYS_pidfd_open, record.pid, 0);
-    if (pidfd < 0 || !is_locked(fd)) {
-        return true;
-    }
-    syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0);
-    struct pollfd gone = {.fd = pidfd, .events = POLLIN};
-    if (poll(&gone, 1, timeout_ms) <= 0) {
-        return err_set(e, CODE_TIMEOUT, "the job %s does not end", job_word(kind));
-    }
-    return true;
-}
-
-// --- the wrapper ---
-
-// Waits for the child; SIGTERM to us or the limit ends its whole session, first politely.
-static int supervise(pid_t pid, int pidfd, int signals, uint64_t limit_ms)
-{
-    uint64_t deadline = clock_monotonic_ms() + limit_ms;
-    bool ending = false;
-    for (;;) {
-        uint64_t now = clock_monotonic_ms();
-        uint64_t wait_ms = deadline > now ? deadline - now : 0;
-        struct pollfd fds[] = {{.fd = pidfd, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
-        int n = poll(fds, 2, wait_ms > 3600000 ? 3600000 : (int)wait_ms);
-        if (n > 0 && fds[0].revents != 0) {
-            int status = 0;
-            kill(-pid, SIGKILL); // nothing of it stays behind; before its number is free again
-            while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-            }
-            return proc_status(status);
-        }
-        bool asked = n > 0 && fds[1].revents != 0;
-        if (asked) {
-            struct signalfd_siginfo info;
-            (void)!read(signals, &info, sizeof info);
-        }
-        if (clock_monotonic_ms() >= deadline || (asked && !ending)) {
-            kill(-pid, ending ? SIGKILL : SIGTERM);
-            ending = true;
-            deadline = clock_monotonic_ms() + KILL_MS;
-        }
-    }
-}
-
-static bool run(
-    int dir, const char *word, uint64_t limit_ms, char **argv, int *status, struct err *e)
-{
-    char name[64];
-    snprintf(name, sizeof name, "%s.out", word);
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    CLEANUP_FD signals = signalfd(-1, &set, SFD_CLOEXEC);
-    CLEANUP_FD out =
-        openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
-    struct proc_spec spec = PROC_SPEC; // no output file (full disk): it runs without one
-    spec.argv = (const char *const *)argv;
-    spec.out = spec.err = out;
-    spec.new_session = spec.die_with_parent = true;
-    pid_t pid;
-    CLEANUP_FD pidfd = -1;
-    if (!proc_spawn(&spec, &pid, &pidfd, e)) {
-        if (out >= 0) {
-            dprintf(out, "%s\n", e->text);
-        }
-        return false;
-    }
-    *status = supervise(pid, pidfd, signals, limit_ms);
-    if (out >= 0) {
-        (void)!fsync(out);
-    }
-    return true;
-}
-
-int job_main(int argc, char **argv)
-{
-    struct err e;
-    if (argc < 6 || strcmp(argv[4], "--") != 0) {
-        log_err("usage: bento-apply job DIR KIND LIMIT_MS -- COMMAND…");
-        return 64;
-    }
-    CLEANUP_FD dir = -1;
-    CLEANUP_FD lock = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3); // the lock came as standard input
-    close(STDIN_FILENO);
-    struct job_record record;
-    if (!fs_open_dir(AT_FDCWD, argv[1], &dir, &e)) {
-        log_err("job folder: %s", e.text);
-        return 1;
-    }
-    record_parse(lock, true, &record);
-    record.pid = getpid();
-    record.status = -1;
-    if (!record_write(lock, &record, &e)) {
-        log_err("%s", e.text);
-        return 1;
-    }
-    int status = 127;
-    if (!run(dir, argv[2], strtoull(argv[3], NULL, 10), argv + 5, &status, &e)) {
-        log_err("job %s: %s", argv[2], e.text);
-    }
-    record.status = status;
-    if (!record_write(lock, &record, &e)) {
-        log_err("%s", e.text);
-        return 1;
-    }
-    return 0;
+    output_tail(jobs->dir, kind, max, out);
 }

@@ -5,12 +5,31 @@
 
 #include <string.h>
 
-#define CONFIG_FIELDS 9
-#define REPORT_FIELDS 7
+// Tests build a bento of the future with another one: what it reads of ours, and we of its.
+#ifndef JOURNAL_VERSION
+#define JOURNAL_VERSION 1u
+#endif
+#define JOURNAL_FIELDS 39
+#define TRIAL_FIELDS 9 // frozen
+#define CONFIG_FIELDS 12
+#define REPORT_FIELDS 9
 #define MEMORY_FIELDS 4
+
+enum {
+    HAS_HEALTH = 1,
+    SELF_UPDATE = 2,
+    AUTOMATIC = 4,
+    UNITS_FAILED = 8,
+    BOOT_ONLY = 16,
+    ALL_FLAGS = 31,
+};
 
 static void put_config(struct buf *out, const struct apply_config *config)
 {
+    uint64_t flags = (config->has_health ? HAS_HEALTH : 0) |
+                     (config->self_update ? SELF_UPDATE : 0) | (config->automatic ? AUTOMATIC : 0) |
+                     (config->units_failed ? UNITS_FAILED : 0) |
+                     (config->boot_only ? BOOT_ONLY : 0);
     wire_put_array(out, CONFIG_FIELDS);
     wire_put_u64(out, config->epoch);
     wire_put_u64(out, config->release);
@@ -18,9 +37,12 @@ static void put_config(struct buf *out, const struct apply_config *config)
     wire_put_u64(out, config->fallback_floor);
     wire_put_hash(out, config->digest);
     wire_put_text(out, config->path);
-    wire_put_u64(out, (uint64_t)config->action << 8 | (uint64_t)config->unit_failures);
-    wire_put_bool(out, config->has_health);
+    wire_put_u64(out, config->action);
+    wire_put_u64(out, config->unit_failures);
+    wire_put_u64(out, config->last_resort);
+    wire_put_u64(out, config->reboot);
     wire_put_u64(out, config->confirm_ms);
+    wire_put_u64(out, flags);
 }
 
 static void get_config(struct wire_in *in, struct apply_config *config)
@@ -32,35 +54,41 @@ static void get_config(struct wire_in *in, struct apply_config *config)
     config->fallback_floor = wire_u64(in, UINT64_MAX);
     wire_bin_copy(in, config->digest, HASH_BYTES);
     wire_str_copy(in, config->path, sizeof config->path);
-    uint64_t policies = wire_u64(in, UINT16_MAX);
-    wire_require(
-        in, policies >> 8 <= ACTION_DRY && (policies & 0xff) <= UNIT_FAILURES_ROLLBACK, "policy");
-    config->action = (enum action)(policies >> 8);
-    config->unit_failures = (enum unit_failures)(policies & 0xff);
-    config->has_health = wire_bool(in);
+    config->action = (enum action)wire_u64(in, ACTION_DRY);
+    config->unit_failures = (enum unit_failures)wire_u64(in, UNIT_FAILURES_ROLLBACK);
+    config->last_resort = (enum last_resort)wire_u64(in, LAST_RESORT_REBOOT);
+    config->reboot = (enum reboot_policy)wire_u64(in, REBOOT_CALENDAR);
     config->confirm_ms = wire_u64(in, UINT64_MAX);
+    uint64_t flags = wire_u64(in, ALL_FLAGS);
+    config->has_health = flags & HAS_HEALTH;
+    config->self_update = flags & SELF_UPDATE;
+    config->automatic = flags & AUTOMATIC;
+    config->units_failed = flags & UNITS_FAILED;
+    config->boot_only = flags & BOOT_ONLY;
 }
 
 static void put_trial(struct buf *out, const struct apply_trial *trial)
 {
-    wire_put_open(out, 8, "bento-trial");
+    wire_put_open(out, TRIAL_FIELDS, "bento-trial");
     wire_put_hash(out, trial->digest);
     wire_put_u64(out, trial->attempt);
     wire_put_bin(out, bytes_of(trial->boot_id, sizeof trial->boot_id));
     wire_put_text(out, trial->new_path);
     wire_put_text(out, trial->old_path);
     wire_put_text(out, trial->old_profile);
+    wire_put_text(out, trial->specialisation);
 }
 
 static void get_trial(struct wire_in *in, struct apply_trial *trial)
 {
-    wire_open(in, 8, "bento-trial");
+    wire_open(in, TRIAL_FIELDS, "bento-trial");
     wire_bin_copy(in, trial->digest, HASH_BYTES);
     trial->attempt = (uint32_t)wire_u64(in, UINT32_MAX);
     wire_bin_copy(in, trial->boot_id, sizeof trial->boot_id);
     wire_str_copy(in, trial->new_path, sizeof trial->new_path);
     wire_str_copy(in, trial->old_path, sizeof trial->old_path);
     wire_str_copy(in, trial->old_profile, sizeof trial->old_profile);
+    wire_str_copy(in, trial->specialisation, sizeof trial->specialisation);
 }
 
 static void put_report(struct buf *out, const struct apply_report *report)
@@ -68,6 +96,8 @@ static void put_report(struct buf *out, const struct apply_report *report)
     wire_put_array(out, REPORT_FIELDS);
     wire_put_u64(out, report->seq);
     wire_put_bool(out, report->queued);
+    wire_put_bool(out, report->acked);
+    wire_put_bool(out, report->automatic);
     wire_put_bin(out, bytes_of(report->nonce, sizeof report->nonce));
     wire_put_u64(out, report->state);
     wire_put_u64(out, report->code);
@@ -80,6 +110,8 @@ static void get_report(struct wire_in *in, struct apply_report *report)
     wire_array(in, REPORT_FIELDS, REPORT_FIELDS);
     report->seq = wire_u64(in, UINT64_MAX);
     report->queued = wire_bool(in);
+    report->acked = wire_bool(in);
+    report->automatic = wire_bool(in);
     wire_bin_copy(in, report->nonce, sizeof report->nonce);
     report->state = (enum node_state)wire_u64(in, NODE_STATE_COUNT - 1);
     report->code = (enum code)wire_u64(in, CODE_COUNT - 1);
@@ -116,7 +148,9 @@ static void get_memories(struct wire_in *in, struct apply *apply)
 void journal_encode(const struct apply *apply, struct buf *out)
 {
     put_trial(out, &apply->trial);
-    wire_put_open(out, 25, "bento-journal");
+    wire_put_array(out, JOURNAL_FIELDS);
+    wire_put_text(out, "bento-journal");
+    wire_put_u64(out, JOURNAL_VERSION);
     wire_put_u64(out, apply->state);
     wire_put_bin(out, bytes_of(apply->boot_id, sizeof apply->boot_id));
     wire_put_u64(out, apply->deadline_ms);
@@ -128,8 +162,22 @@ void journal_encode(const struct apply *apply, struct buf *out)
     wire_put_bool(out, apply->reached);
     wire_put_bool(out, apply->healthy);
     wire_put_bool(out, apply->stays);
+    wire_put_bool(out, apply->cut_off);
+    wire_put_bool(out, apply->unconfirmed);
+    wire_put_bool(out, apply->units_failed);
     wire_put_u64(out, apply->reason);
     wire_put_u64(out, apply->reverts);
+    wire_put_bool(out, apply->resorted);
+    wire_put_bool(out, apply->unproven);
+    wire_put_bool(out, apply->started);
+    put_config(out, &apply->before);
+    wire_put_text(out, apply->before_profile);
+    wire_put_bool(out, apply->planned);
+    wire_put_u64(out, apply->reboots);
+    wire_put_u64(out, apply->boots);
+    wire_put_u64(out, apply->updates);
+    wire_put_u64(out, apply->updated_s);
+    wire_put_u64(out, apply->asleep_ms);
     put_report(out, &apply->report);
     wire_put_u64(out, apply->timings.commit_ms);
     wire_put_u64(out, apply->timings.confirm_ms);
@@ -144,7 +192,10 @@ void journal_encode(const struct apply *apply, struct buf *out)
 
 static void get_rest(struct wire_in *in, struct apply *apply)
 {
-    wire_open(in, 25, "bento-journal");
+    wire_array(in, JOURNAL_FIELDS, JOURNAL_FIELDS);
+    wire_literal(in, "bento-journal");
+    uint64_t version = wire_u64(in, JOURNAL_VERSION);
+    wire_require(in, version > 0, "of version 0");
     apply->state = (enum apply_state)wire_u64(in, APPLY_STATE_COUNT - 1);
     wire_bin_copy(in, apply->boot_id, sizeof apply->boot_id);
     apply->deadline_ms = wire_u64(in, UINT64_MAX);
@@ -156,8 +207,22 @@ static void get_rest(struct wire_in *in, struct apply *apply)
     apply->reached = wire_bool(in);
     apply->healthy = wire_bool(in);
     apply->stays = wire_bool(in);
+    apply->cut_off = wire_bool(in);
+    apply->unconfirmed = wire_bool(in);
+    apply->units_failed = wire_bool(in);
     apply->reason = (enum code)wire_u64(in, CODE_COUNT - 1);
     apply->reverts = (uint32_t)wire_u64(in, UINT32_MAX);
+    apply->resorted = wire_bool(in);
+    apply->unproven = wire_bool(in);
+    apply->started = wire_bool(in);
+    get_config(in, &apply->before);
+    wire_str_copy(in, apply->before_profile, sizeof apply->before_profile);
+    apply->planned = wire_bool(in);
+    apply->reboots = (uint32_t)wire_u64(in, UINT32_MAX);
+    apply->boots = (uint32_t)wire_u64(in, UINT32_MAX);
+    apply->updates = (uint32_t)wire_u64(in, UINT32_MAX);
+    apply->updated_s = wire_u64(in, UINT64_MAX);
+    apply->asleep_ms = wire_u64(in, UINT64_MAX);
     get_report(in, &apply->report);
     apply->timings.commit_ms = wire_u64(in, UINT64_MAX);
     apply->timings.confirm_ms = wire_u64(in, UINT64_MAX);

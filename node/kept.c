@@ -6,7 +6,9 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static bool keep_file(int dir, const char *name, struct bytes content, struct err *e)
 {
@@ -83,7 +85,29 @@ static bool is_needed(const char *name, const uint8_t *const *needed, size_t cou
     return false;
 }
 
-void kept_forget(int kept, const uint8_t *const *needed, size_t count)
+struct unneeded {
+    const char *name;
+    struct timespec changed;
+};
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct timespec *left = &((const struct unneeded *)a)->changed;
+    const struct timespec *right = &((const struct unneeded *)b)->changed;
+    if (left->tv_sec != right->tv_sec) {
+        return left->tv_sec > right->tv_sec ? -1 : 1;
+    }
+    return (right->tv_nsec > left->tv_nsec) - (right->tv_nsec < left->tv_nsec);
+}
+
+// What a crash left half-made is nothing to spare.
+static bool is_whole(const char *name)
+{
+    const char *suffix = strchr(name, '.');
+    return suffix == NULL || strcmp(suffix, ".update") == 0;
+}
+
+void kept_forget(int kept, const uint8_t *const *needed, size_t count, size_t spare)
 {
     struct names names;
     struct err e;
@@ -91,11 +115,23 @@ void kept_forget(int kept, const uint8_t *const *needed, size_t count)
         log_warning("old configurations not removed error=\"%s\"", e.text);
         return;
     }
+    struct unneeded *unneeded = xcalloc(names.count + 1, sizeof *unneeded);
+    size_t found = 0;
     for (size_t i = 0; i < names.count; i++) {
+        struct stat st;
         if (!is_needed(names.names[i], needed, count) &&
-            !fs_remove_tree(kept, names.names[i], &e)) {
+            fstatat(kept, names.names[i], &st, AT_SYMLINK_NOFOLLOW) == 0) {
+            unneeded[found++] = (struct unneeded){names.names[i], st.st_mtim};
+        }
+    }
+    qsort(unneeded, found, sizeof *unneeded, newest_first);
+    for (size_t i = 0; i < found; i++) {
+        if (is_whole(unneeded[i].name) && spare > 0) {
+            spare--;
+        } else if (!fs_remove_tree(kept, unneeded[i].name, &e)) {
             log_warning("old configuration not removed error=\"%s\"", e.text);
         }
     }
+    free(unneeded);
     names_clear(&names);
 }

@@ -16,5 +16,6 @@ MUST_CHECK bool kept_open(int kept, const uint8_t digest[HASH_BYTES],
 // from its file.
 MUST_CHECK bool kept_load(
     const struct config *config, const char *digest_hex, struct opened *opened, struct err *e);
-// Removes all but the needed ones: everything whose name does not begin with one of their digests.
-void kept_forget(int kept, const uint8_t *const *needed, size_t count);
+// Removes all but the needed ones, whose names begin with one of their digests, and the `spare`
+// newest of the others, which a later release may ask for again.
+void kept_forget(int kept, const uint8_t *const *needed, size_t count, size_t spare);

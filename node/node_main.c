@@ -7,6 +7,7 @@
 #include "link.h"
 #include "log.h"
 #include "notify.h"
+#include "page.h"
 
 #include <limits.h>
 #include <signal.h>
@@ -28,7 +29,8 @@ struct node {
     struct link *link;
     struct fetch *fetch;
     struct deliver *deliver;
-    struct loop_watch *rescan;
+    struct page *page;
+    struct loop_watch *rescan, *watchdog;
     int inotify;
     uint64_t reach_seq; // the last reach that was served
 };
@@ -48,6 +50,13 @@ static void on_release(void *context, const struct published *published)
 static void on_tick(void *context, uint64_t epoch, uint64_t release)
 {
     fetch_tick(((struct node *)context)->fetch, epoch, release);
+}
+
+static void on_asked(void *context)
+{
+    struct node *node = context;
+    link_hurry(node->link);
+    fetch_connected(node->fetch);
 }
 
 static void read_want(struct node *node)
@@ -89,6 +98,13 @@ static void on_inotify(void *context)
     on_spool(node);
 }
 
+static void on_watchdog(void *context)
+{
+    struct node *node = context;
+    notify_watchdog();
+    loop_timer_set(node->watchdog, (uint64_t)notify_watchdog_ms());
+}
+
 static void on_stop(void *context)
 {
     loop_stop(((struct node *)context)->loop);
@@ -117,13 +133,19 @@ static bool serve(struct node *node, struct err *e)
     if (!spool_open(&node->config, &node->spool, e) || !watch_spool(node, e)) {
         return false;
     }
+    fs_sweep(node->spool.in, "acked");
     node->link = link_open(node->loop, &node->config, &events);
     node->deliver = deliver_new(node->loop, node->link, &node->spool);
     node->fetch = fetch_new(node->loop, &node->config, node->link, &node->spool, e);
     if (node->fetch == NULL) {
         return false;
     }
+    node->page = page_open(node->loop, &node->config, &node->spool, node->link, on_asked, node);
     on_spool(node);
+    if (notify_watchdog_ms() > 0) {
+        node->watchdog = loop_timer(node->loop, true, on_watchdog, node);
+        on_watchdog(node);
+    }
     notify_ready();
     log_info("bento-node ready endpoints=%zu", node->config.endpoint_count);
     loop_run(node->loop);
@@ -133,6 +155,7 @@ static bool serve(struct node *node, struct err *e)
 
 static void node_clear(struct node *node)
 {
+    page_close(node->page);
     fetch_free(node->fetch);
     deliver_free(node->deliver);
     link_close(node->link);

@@ -16,8 +16,8 @@
 #define SPEAKS 1u
 #define BEAT_JITTER_PERCENT 20
 
-// The output of the job that the report is about; a sentence of ours where there was no job.
-static void attach_log(struct agent *agent, const struct apply_report *report, struct buf *log)
+// The job whose output a person wants to read with the report; JOB_KIND_COUNT: none.
+static enum job_kind job_behind(const struct agent *agent, const struct apply_report *report)
 {
     static const struct {
         enum code code;
@@ -34,13 +34,28 @@ static void attach_log(struct agent *agent, const struct apply_report *report, s
         {CODE_HEALTH, JOB_CHECK},
         {CODE_COMMIT, JOB_COMMIT},
     };
+    if (report->state == NODE_DRY) {
+        return JOB_OBTAIN;
+    }
+    if (report->state == NODE_FAILED && agent->apply.state == APPLY_REVERTING) {
+        return JOB_REVERT;
+    }
     for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
         if (sources[i].code == report->code) {
-            jobs_tail(agent->jobs, sources[i].job, LOG_BYTES, log);
-            return;
+            bool updated = sources[i].job == JOB_OBTAIN && report->automatic;
+            return updated ? JOB_UPDATE : sources[i].job;
         }
     }
-    if (report->code != CODE_OK) {
+    return JOB_KIND_COUNT;
+}
+
+// A sentence of ours where there was no job.
+void outbox_log(const struct agent *agent, const struct apply_report *report, struct buf *log)
+{
+    enum job_kind job = job_behind(agent, report);
+    if (job != JOB_KIND_COUNT) {
+        jobs_tail(agent->jobs, job, LOG_BYTES, log);
+    } else if (report->code != CODE_OK) {
         buf_append_text(log, report->state == NODE_REFUSED ? agent->refusal : agent->failure);
     }
 }
@@ -50,9 +65,9 @@ static bool build(struct agent *agent, struct buf *signed_status, struct err *e)
     const struct apply *a = &agent->apply;
     const struct apply_report *report = &a->report;
     struct system_facts facts;
-    system_look(agent->config, &facts);
+    agent_look(agent, &facts);
     struct buf log CLEANUP(buf_clear) = {0};
-    attach_log(agent, report, &log);
+    outbox_log(agent, report, &log);
     struct status status = {.seq = report->seq,
         .time = clock_unix_s(),
         .epoch = agent->floor.epoch,
@@ -64,6 +79,7 @@ static bool build(struct agent *agent, struct buf *signed_status, struct err *e)
         .booted = bytes_of_text(facts.booted),
         .profile = bytes_of_text(facts.profile),
         .reboot = facts.reboot,
+        .automatic = report->automatic,
         .speaks = SPEAKS,
         .timings = a->timings,
         .log = buf_bytes(&log)};
@@ -89,21 +105,88 @@ static void post_seq(struct agent *agent, enum apply_event_kind kind, uint64_t s
     agent_post(agent, queued);
 }
 
-// A node that is cut off for months keeps the newest ones.
+// --- a node that is cut off for months ---
+
+// What a queued status says, for finding out which of too many can be done without.
+struct queued {
+    const char *name;
+    bool live;
+    uint8_t says[HASH_BYTES]; // equal for statuses that say the same, at other times
+};
+
+static bool look_at(struct agent *agent, const char *name, struct queued *queued)
+{
+    struct buf text CLEANUP(buf_clear) = {0};
+    struct buf same CLEANUP(buf_clear) = {0};
+    struct status status;
+    struct err e;
+    *queued = (struct queued){.name = name};
+    if (!fs_read(agent->spool.out, name, STATUS_BYTES_MAX, &text, &e) ||
+        !status_verify(buf_bytes(&text), agent->config->trust.fleet, &status, &e)) {
+        return false; // not ours: of no use to anybody
+    }
+    queued->live = node_state_is_live(status.state);
+    status.seq = status.time = 0;
+    memset(status.nonce, 0, sizeof status.nonce);
+    status.timings = (struct timings){0};
+    status.log = (struct bytes){0};
+    status_encode(&status, &same);
+    sha256(buf_bytes(&same), queued->says);
+    return true;
+}
+
+static bool is_repeated(const struct queued *all, size_t count, size_t i)
+{
+    for (size_t later = i + 1; later < count; later++) {
+        if (memcmp(all[i].says, all[later].says, HASH_BYTES) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Oldest first: those that a later one repeats, then live phases. The last one is always kept: somebody
+// may be waiting for it.
+static void drop(struct agent *agent, const struct queued *all, size_t count, size_t excess)
+{
+    struct err e;
+    for (unsigned pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i + 1 < count && excess > 0; i++) {
+            bool repeated = is_repeated(all, count, i);
+            if (pass == 0 ? !repeated : repeated || !all[i].live) {
+                continue;
+            }
+            if (!fs_remove(agent->spool.out, all[i].name, &e)) {
+                log_warning("old status not removed error=\"%s\"", e.text);
+                return;
+            }
+            excess--;
+        }
+    }
+}
+
+// Outcomes are never dropped; there are few, since a node that hears of no release has no new ones.
 static void forget_oldest(struct agent *agent)
 {
     struct names names;
     struct err e;
-    size_t count = 0;
     uint64_t seq;
+    size_t count = 0;
     if (!fs_list(agent->spool.out, &names, &e)) {
         return;
     }
-    for (size_t i = names.count; i-- > 0;) { // sorted by their padded numbers
-        if (spool_status_parse(names.names[i], &seq) && ++count > STATUSES_KEPT_PER_NODE &&
-            !fs_remove(agent->spool.out, names.names[i], &e)) {
-            log_warning("old status not removed error=\"%s\"", e.text);
+    if (names.count > STATUSES_KEPT_PER_NODE) {
+        struct queued *all = xcalloc(names.count, sizeof *all);
+        for (size_t i = 0; i < names.count; i++) { // sorted by their padded numbers
+            if (spool_status_parse(names.names[i], &seq) &&
+                look_at(agent, names.names[i], &all[count])) {
+                count++;
+            }
         }
+        if (count > STATUSES_KEPT_PER_NODE) {
+            drop(agent, all, count, count - STATUSES_KEPT_PER_NODE);
+        }
+        free(all);
     }
     names_clear(&names);
 }
@@ -165,6 +248,10 @@ static void collect(struct agent *agent, const struct ack *ack)
         log_warning("status not removed error=\"%m\"");
         return;
     }
+    if (ack->refused) {
+        log_err("status dropped, the collector refuses it for good seq=%" PRIu64, ack->seq);
+        return;
+    }
     log_debug("status acknowledged seq=%" PRIu64, ack->seq);
     post_seq(agent, EVENT_ACKED, ack->seq);
 }
@@ -194,8 +281,7 @@ void outbox_want(struct agent *agent)
     struct want want = agent->want; // blobs: intake's
     memcpy(want.node_id, agent->node_id, HASH_BYTES);
     memcpy(want.seen, a->seen, HASH_BYTES);
-    bool reaching = a->state == APPLY_CHECKING || (a->state == APPLY_CONFIRMING && !a->reached) ||
-                    a->state == APPLY_RETURNING || a->state == APPLY_WAITING;
+    bool reaching = apply_is_reaching(a);
     want.reach_seq = reaching ? a->report.seq : 0;
     want.anew = reaching && a->state != APPLY_CHECKING;
     struct buf before CLEANUP(buf_clear) = {0};

@@ -5,11 +5,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define NOT_STARTED 127
+#define TIMED_OUT 124
+#define END_MS 5000
 #define OUTPUT_BYTES_MAX (1u << 20)
 
 static int wait_for(pid_t pid, int pidfd)
@@ -31,13 +34,14 @@ static void announce(const char *const *argv)
     fputs("\n", stderr);
 }
 
-static bool start(const struct config *config, const char *const *argv, const char *extra, int out,
-    pid_t *pid, int *pidfd)
+static bool start(const struct config *config, const char *folder, const char *const *argv,
+    const char *extra, int out, pid_t *pid, int *pidfd)
 {
     char **environment CLEANUP(environment_free) = environment_new(config, extra);
     struct proc_spec spec = PROC_SPEC;
     spec.argv = argv;
     spec.env = (const char *const *)environment;
+    spec.cwd = folder;
     spec.out = out;
     spec.err = STDERR_FILENO;
     spec.die_with_parent = true;
@@ -54,9 +58,38 @@ int run_command(const struct config *config, const char *const *argv, const char
 {
     pid_t pid;
     int pidfd;
-    return start(config, argv, extra_environment, STDERR_FILENO, &pid, &pidfd)
+    return start(config, NULL, argv, extra_environment, STDERR_FILENO, &pid, &pidfd)
                ? wait_for(pid, pidfd)
                : NOT_STARTED;
+}
+
+int run_command_in(const struct config *config, const char *folder, const char *const *argv)
+{
+    pid_t pid;
+    int pidfd;
+    return start(config, folder, argv, NULL, STDERR_FILENO, &pid, &pidfd) ? wait_for(pid, pidfd)
+                                                                          : NOT_STARTED;
+}
+
+int run_limited(const struct config *config, const char *const *argv, uint64_t limit_ms)
+{
+    pid_t pid;
+    int pidfd;
+    if (!start(config, NULL, argv, NULL, STDERR_FILENO, &pid, &pidfd)) {
+        return NOT_STARTED;
+    }
+    struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+    if (poll(&ended, 1, (int)limit_ms) > 0) {
+        return wait_for(pid, pidfd);
+    }
+    close(pidfd);
+    proc_end(pid, END_MS);
+    return TIMED_OUT;
+}
+
+bool has_systemd(void)
+{
+    return access("/run/systemd/system", F_OK) == 0;
 }
 
 static void read_all(int fd, struct buf *out)
@@ -82,7 +115,7 @@ bool run_collect(const struct config *config, const char *const *argv, struct bu
     if (pipe2(ends, O_CLOEXEC) != 0) {
         return false;
     }
-    bool started = start(config, argv, NULL, ends[1], &pid, &pidfd);
+    bool started = start(config, NULL, argv, NULL, ends[1], &pid, &pidfd);
     close(ends[1]);
     if (started) {
         read_all(ends[0], out);

@@ -160,9 +160,10 @@ void acks_encode(const struct acks *acks, struct buf *out)
     wire_put_open(out, 3, "bento-acked");
     wire_put_array(out, acks->count);
     for (size_t i = 0; i < acks->count; i++) {
-        wire_put_array(out, 2);
+        wire_put_array(out, 3);
         wire_put_u64(out, acks->list[i].seq);
         wire_put_hash(out, acks->list[i].hash);
+        wire_put_bool(out, acks->list[i].refused);
     }
 }
 
@@ -172,9 +173,10 @@ bool acks_decode(struct bytes message, struct acks *acks, struct err *e)
     wire_open(&in, 3, "bento-acked");
     acks->count = wire_array(&in, 0, ACKS_MAX);
     for (size_t i = 0; i < acks->count && in.fault == NULL; i++) {
-        wire_array(&in, 2, 2);
+        wire_array(&in, 3, 3);
         acks->list[i].seq = wire_u64(&in, UINT64_MAX);
         wire_bin_copy(&in, acks->list[i].hash, HASH_BYTES);
+        acks->list[i].refused = wire_bool(&in);
     }
     if (!wire_end(&in, "acked", e)) {
         acks->count = 0;

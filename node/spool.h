@@ -4,14 +4,18 @@
 //
 //     in/   bento-node's     EPOCH.RELEASE.HEAD16/   envelope, and proven or an empty `noticket`
 //                            blobs/HEX               ciphertexts by the hash that names them
-//                            acked                   which statuses the collector has
+//                            acked                   which statuses the collector has, or will never take
+//                            trigger                 somebody at the machine asks for an update; its presence says it
 //     out/  bento-apply's    SEQ.status              signed, until acked
 //                            want                    what bento-apply has seen, lacks, and is to be reached with
+//                            state.json              the node's state, for its page (snapshot.h)
 #pragma once
 
 #include "bounds.h"
 #include "bytes.h"
 #include "config.h"
+
+#define STATE_BYTES_MAX (64u << 10)
 
 struct spool {
     int in, blobs, out; // folders
@@ -55,6 +59,7 @@ MUST_CHECK bool want_decode(struct bytes message, struct want *want, struct err 
 struct ack {
     uint64_t seq;
     uint8_t hash[HASH_BYTES]; // SHA-256 of the signed status
+    bool refused;             // for good: it is not stored, and there is no use in sending it again
 };
 struct acks {
     size_t count;

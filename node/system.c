@@ -2,6 +2,7 @@
 
 #include "fs.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -49,12 +50,59 @@ static void read_boot_id(uint8_t boot_id[16])
     }
 }
 
-void system_look(const struct config *config, struct system_facts *facts)
+// The name of the specialisation of a toplevel that resolves to path.
+static bool find_specialisation(const char *toplevel, const char *path, char name[NAME_MAX + 1])
+{
+    char folder[PATH_MAX], real[PATH_MAX];
+    snprintf(folder, sizeof folder, "%s/specialisation", toplevel);
+    DIR *dir = opendir(folder);
+    bool found = false;
+    struct dirent *entry;
+    while (dir != NULL && !found && (entry = readdir(dir)) != NULL) {
+        char link[PATH_MAX + NAME_MAX + 2];
+        snprintf(link, sizeof link, "%s/%s", folder, entry->d_name);
+        found = entry->d_name[0] != '.' && realpath(link, real) != NULL && strcmp(real, path) == 0;
+        if (found) {
+            snprintf(name, NAME_MAX + 1, "%s", entry->d_name);
+        }
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+    return found;
+}
+
+static void look_above(const char *toplevel, struct system_facts *facts)
+{
+    char name[NAME_MAX + 1];
+    bool open = facts->specialisation[0] == '\0' && facts->running[0] != '\0';
+    if (open && toplevel[0] != '\0' && strcmp(toplevel, facts->running) != 0 &&
+        find_specialisation(toplevel, facts->running, name)) {
+        snprintf(facts->running, sizeof facts->running, "%s", toplevel);
+        memcpy(facts->specialisation, name, sizeof name);
+    }
+}
+
+void system_variant(const char *toplevel, const char *specialisation, char path[PATH_MAX])
+{
+    char link[PATH_MAX + NAME_MAX];
+    snprintf(link, sizeof link, "%s/specialisation/%s", toplevel, specialisation);
+    if (specialisation[0] == '\0' || realpath(link, path) == NULL) {
+        snprintf(path, PATH_MAX, "%s", toplevel);
+    }
+}
+
+void system_look(
+    const struct config *config, const char *const *toplevels, struct system_facts *facts)
 {
     memset(facts, 0, sizeof *facts);
     resolve(config->current_system, facts->running);
     resolve(config->booted_system, facts->booted);
     resolve(config->profile, facts->profile);
+    look_above(facts->profile, facts);
+    for (; toplevels != NULL && *toplevels != NULL; toplevels++) {
+        look_above(*toplevels, facts);
+    }
     read_boot_id(facts->boot_id);
     facts->reboot = differs(config->booted_system, config->profile, "kernel") ||
                     differs(config->booted_system, config->profile, "initrd") ||

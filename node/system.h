@@ -4,16 +4,25 @@
 #include "bounds.h"
 #include "config.h"
 
+#include <limits.h>
+
 struct system_facts {
+    // Of a specialisation the toplevel above it, as far as system_parents() has been told.
     char running[STORE_PATH_BYTES_MAX + 1]; // /run/current-system; "" if there is none
     char booted[STORE_PATH_BYTES_MAX + 1];
     char profile[STORE_PATH_BYTES_MAX +
-                 1]; // what the system profile points to, through its generation
+                 1];                   // what the system profile points to, through its generation
+    char specialisation[NAME_MAX + 1]; // of running, "" if none
     uint8_t boot_id[16];
     bool reboot; // kernel, initrd or kernel-modules of the profile are not the booted ones
 };
 
-void system_look(const struct config *config, struct system_facts *facts);
+// running is a specialisation if the profile or one of the toplevels has it as its child. toplevels:
+// NULL-terminated, "" is skipped; may be NULL.
+void system_look(
+    const struct config *config, const char *const *toplevels, struct system_facts *facts);
+// What is to be switched to: the specialisation of a toplevel, if it has one of that name ("" none).
+void system_variant(const char *toplevel, const char *specialisation, char path[PATH_MAX]);
 // The environment of nix, switch and health commands: PATH of the configuration, HOME, and the few
 // variables that NixOS sets for nix. NULL-terminated; `extra` ("NAME=value", may be NULL) comes
 // last. Free with environment_free.

@@ -4,6 +4,7 @@
 
 #include "decision.h"
 
+#include "failed_units.h"
 #include "fs.h"
 #include "system.h"
 
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #define END_SWITCH_MS 30000
+#define SWITCH_EXIT_UNITS 4 // of switch-to-configuration: some unit failed
 
 struct trial {
     const struct config *config;
@@ -23,6 +25,8 @@ struct trial {
     int lock;
     struct job_key key;
     const char *new_path, *old_path, *old_profile;
+    const char *specialisation; // "" for none
+    bool boot;                  // commit: for the next boot, it need not run
 };
 
 static bool trial_open(const struct invocation *call, struct trial *t, struct err *e)
@@ -47,15 +51,16 @@ static int trial_close(struct trial *t, int status, const struct err *e)
 
 static bool runs(const struct trial *t, const char *path)
 {
+    const char *const toplevels[] = {path, NULL};
     struct system_facts facts;
-    system_look(t->config, &facts);
+    system_look(t->config, toplevels, &facts);
     return strcmp(facts.running, path) == 0;
 }
 
 static bool profile_is(const struct trial *t, const char *path)
 {
     struct system_facts facts;
-    system_look(t->config, &facts);
+    system_look(t->config, NULL, &facts);
     return strcmp(facts.profile, path) == 0;
 }
 
@@ -68,7 +73,7 @@ static bool set_profile(const struct trial *t, const char *path)
 // checks: NULL, or NIXOS_NO_CHECK=1 on the way back, which nothing may stop.
 static int switch_to(const struct trial *t, const char *path, const char *how, const char *checks)
 {
-    char program[STORE_PATH_BYTES_MAX + 64];
+    char program[PATH_MAX + 64];
     snprintf(program, sizeof program, "%s/bin/switch-to-configuration", path);
     const char *argv[] = {program, how, NULL};
     return run_command(t->config, argv, checks);
@@ -80,26 +85,74 @@ static bool install(const struct trial *t, const char *path)
     return set_profile(t, path) && switch_to(t, path, "boot", NULL) == 0;
 }
 
+// The toplevel, or its specialisation if it has the one that ran.
+static int switch_variant(const struct trial *t, const char *toplevel, const char *checks)
+{
+    char path[PATH_MAX];
+    system_variant(toplevel, t->specialisation, path);
+    return switch_to(t, path, "test", checks);
+}
+
+// A unit that had failed before is not this system's fault.
+static int judge_units(const struct trial *t, struct buf *before)
+{
+    struct buf after CLEANUP(buf_clear) = {0};
+    struct buf fresh CLEANUP(buf_clear) = {0};
+    if (!has_systemd() || !units_failed(t->config, &after)) {
+        return SWITCH_EXIT_UNITS;
+    }
+    units_added(before, &after, &fresh);
+    if (fresh.len == 0) {
+        fprintf(stderr, "the units that failed had failed before\n");
+        return 0;
+    }
+    fprintf(stderr, "failed now, and not before: %s\n", buf_text(&fresh));
+    return SWITCH_EXIT_UNITS;
+}
+
+// What is acknowledged from here on was delivered by the new system's own.
+static void restart_node(const struct trial *t)
+{
+    const char *argv[] = {"systemctl", "restart", "--", t->config->node_unit, NULL};
+    if (has_systemd() && t->config->node_unit[0] != '\0' &&
+        run_command(t->config, argv, NULL) != 0) {
+        fprintf(stderr, "%s could not be restarted\n", t->config->node_unit);
+    }
+}
+
 static int try(struct trial *t, struct err *e)
 {
+    struct buf before CLEANUP(buf_clear) = {0};
     if (decision_read(t->state, &t->key) == DECISION_REVERT) {
         err_set(e, CODE_DEADMAN, "reverted before the switch could start");
         return 1;
     }
-    int status = switch_to(t, t->new_path, "test", NULL);
+    if (has_systemd() && !units_failed(t->config, &before)) {
+        fprintf(stderr, "it is not known which units had failed before\n");
+    }
+    int status = switch_variant(t, t->new_path, NULL);
     err_set(e, CODE_SWITCH, "switch-to-configuration ended with %d", status);
+    if (status == SWITCH_EXIT_UNITS) {
+        status = judge_units(t, &before);
+    }
+    if (status == 0 || status == SWITCH_EXIT_UNITS) {
+        restart_node(t);
+    }
     return status;
 }
 
 int action_try(const struct invocation *call)
 {
-    struct trial t = {.state = -1, .lock = -1};
+    struct trial t = {.state = -1, .lock = -1, .specialisation = ""};
     struct err e;
-    if (call->argc != 3) {
-        fprintf(stderr, "usage: bento-apply try DIGEST ATTEMPT NEW\n");
+    if (call->argc != 3 && call->argc != 4) {
+        fprintf(stderr, "usage: bento-apply try DIGEST ATTEMPT NEW [SPECIALISATION]\n");
         return 64;
     }
     t.new_path = call->argv[2];
+    if (call->argc == 4) {
+        t.specialisation = call->argv[3];
+    }
     int status = trial_open(call, &t, &e) ? try(&t, &e) : 1;
     return trial_close(&t, status, &e);
 }
@@ -110,7 +163,8 @@ static int commit(struct trial *t, struct err *e)
         return 1;
     }
     enum decision decision = decision_read(t->state, &t->key);
-    if (decision == DECISION_REVERT || (decision == DECISION_OPEN && !runs(t, t->new_path))) {
+    if (decision == DECISION_REVERT ||
+        (decision == DECISION_OPEN && !t->boot && !runs(t, t->new_path))) {
         err_set(e, CODE_DEADMAN, "reverted before it could be committed");
         return 1;
     }
@@ -132,10 +186,11 @@ static int commit(struct trial *t, struct err *e)
 
 int action_commit(const struct invocation *call)
 {
-    struct trial t = {.state = -1, .lock = -1};
+    struct trial t = {.state = -1, .lock = -1, .specialisation = ""};
     struct err e;
-    if (call->argc != 5) {
-        fprintf(stderr, "usage: bento-apply commit DIGEST ATTEMPT NEW OLD OLDPROFILE\n");
+    t.boot = call->argc == 6 && strcmp(call->argv[5], "boot") == 0;
+    if (call->argc != 5 && !t.boot) {
+        fprintf(stderr, "usage: bento-apply commit DIGEST ATTEMPT NEW OLD OLDPROFILE [boot]\n");
         return 64;
     }
     t.new_path = call->argv[2];
@@ -143,19 +198,6 @@ int action_commit(const struct invocation *call)
     t.old_profile = call->argv[4];
     int status = trial_open(call, &t, &e) ? commit(&t, &e) : 1;
     return trial_close(&t, status, &e);
-}
-
-// Awake time, as systemd's OnActiveSec= counts: a machine that sleeps in the window has not been
-// unreachable.
-static void wait_awake(uint64_t ms)
-{
-    CLEANUP_FD timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
-    struct itimerspec when = {
-        .it_value = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000 + 1}};
-    uint64_t expired;
-    if (timer >= 0 && timerfd_settime(timer, 0, &when, NULL) == 0) {
-        (void)!read(timer, &expired, sizeof expired); // SIGTERM ends us here: disarmed
-    }
 }
 
 // What the dead man's switch may still do: only its own trial, and only while nothing is decided.
@@ -195,20 +237,25 @@ static int revert(struct trial *t, bool deadman, struct err *e)
     if (deadman && !may_fire(t, e)) { // decided while we waited for the lock
         return REVERT_EXIT_OVER;
     }
-    // A commit that was cut short may have left the old profile and the new boot entry.
-    bool entry_is_old = decision_read(t->state, &t->key) != DECISION_COMMIT;
+    // A commit or a revert that was cut short may have left the old profile and the new boot entry.
+    bool installed =
+        decision_read(t->state, &t->key) == DECISION_OPEN && profile_is(t, t->old_profile);
     if (!decision_write(t->state, &t->key, DECISION_REVERT, e)) {
         fprintf(stderr, "%s\n", e->text); // going back matters more than remembering it
     }
-    if (!(entry_is_old && profile_is(t, t->old_profile)) && !install(t, t->old_profile)) {
-        fprintf(stderr, "the old profile %s could not be restored\n", t->old_profile);
-    }
+    installed = installed || install(t, t->old_profile);
     // Also if it is the current one: a switch that was ended in the middle has stopped units
     // already.
-    int status = switch_to(t, t->old_path, "test", "NIXOS_NO_CHECK=1");
-    if (!runs(t, t->old_path) || !profile_is(t, t->old_profile)) {
+    int status = switch_variant(t, t->old_path, "NIXOS_NO_CHECK=1");
+    restart_node(t);
+    if (!runs(t, t->old_path)) {
         err_set(e, CODE_SWITCH, "%s is not back, switch-to-configuration ended with %d",
             t->old_path, status);
+        return 1;
+    }
+    if (!installed) {
+        err_set(e, CODE_COMMIT, "%s runs, but profile and boot entry of %s could not be restored",
+            t->old_path, t->old_profile);
         return 1;
     }
     return 0;
@@ -216,18 +263,36 @@ static int revert(struct trial *t, bool deadman, struct err *e)
 
 int action_revert(const struct invocation *call)
 {
-    struct trial t = {.state = -1, .lock = -1};
+    struct trial t = {.state = -1, .lock = -1, .specialisation = ""};
     struct err e;
-    if (call->argc != 4 && call->argc != 5) {
-        fprintf(stderr, "usage: bento-apply revert DIGEST ATTEMPT OLD OLDPROFILE [AFTER_MS]\n");
+    if (call->argc < 4 || call->argc > 6) {
+        fprintf(stderr, "usage: bento-apply revert DIGEST ATTEMPT OLD OLDPROFILE [now|deadman "
+                        "[SPECIALISATION]]\n");
         return 64;
     }
     t.old_path = call->argv[2];
     t.old_profile = call->argv[3];
-    bool deadman = call->argc == 5;
-    if (deadman) {
-        wait_awake(strtoull(call->argv[4], NULL, 10));
+    bool deadman = call->argc > 4 && strcmp(call->argv[4], "now") != 0;
+    if (call->argc == 6) {
+        t.specialisation = call->argv[5];
     }
     int status = trial_open(call, &t, &e) ? revert(&t, deadman, &e) : 1;
+    return trial_close(&t, status, &e);
+}
+
+int action_restore(const struct invocation *call)
+{
+    struct trial t = {.config = call->config, .state = -1, .lock = -1, .specialisation = ""};
+    struct err e;
+    if (call->argc != 1) {
+        fprintf(stderr, "usage: bento-apply restore OLDPROFILE\n");
+        return 64;
+    }
+    int status = 1;
+    if (fs_open_dir(AT_FDCWD, call->state, &t.state, &e) &&
+        fs_lock(t.state, "turn.lock", true, &t.lock, &e)) {
+        status = install(&t, call->argv[0]) ? 0 : 1;
+        err_set(&e, CODE_COMMIT, "%s is not the boot default again", call->argv[0]);
+    }
     return trial_close(&t, status, &e);
 }

@@ -139,6 +139,7 @@ static bool open_node(const char *path, struct node *node, struct err *e)
         return err_wrap(e, "%.200s", path);
     }
     public_key_id(&identity->public, node->node_id);
+    fs_sweep(node->dir, "floor");
     return true;
 }
 

@@ -9,6 +9,8 @@
 #define ENVELOPE_BYTES_MAX (8u << 10)
 #define PROVEN_BYTES_MAX (1u << 10)
 #define CHUNK_BYTES_MAX (256u << 10)
+// What GET_BLOB answers at once: over a link of 1 KiB/s, the floor, about a minute of it.
+#define BLOB_CHUNK_BYTES (64u << 10)
 #define BLOB_BYTES_MAX (64u << 20)
 #define TREE_FILES_MAX 20000u
 #define TREE_PATH_BYTES_MAX 512u
@@ -41,7 +43,8 @@
 #define REQ_RECEIVE_BYTES_MAX (260u << 10)
 #define ADMIN_RECEIVE_BYTES_MAX (160u << 20)
 
-#define TICK_SECONDS 120u
-#define POLL_SECONDS 900u
+#define TICK_SECONDS 150u
+#define POLL_SECONDS 1800u
 #define PUB_PORT 23686u // spells BENTO on a telephone
 #define REP_PORT 23687u
+#define CACHE_PORT 23688u // a binary cache, on the node

@@ -11,3 +11,4 @@ foreach(file ${attacks})
     set_tests_properties(attacks/${attack} PROPERTIES LABELS attacks TIMEOUT 300 SKIP_RETURN_CODE 77
         ENVIRONMENT "BENTO_FLIPS=$<TARGET_FILE:flips>;NM=${CMAKE_NM}")
 endforeach()
+set_tests_properties(attacks/16-local-user PROPERTIES LABELS "attacks;apply")

@@ -2,7 +2,7 @@
 function(bento_hostile_test name timeout)
     add_test(NAME attacks/${name} COMMAND ${ARGN})
     set_tests_properties(attacks/${name} PROPERTIES LABELS attacks TIMEOUT ${timeout} SKIP_RETURN_CODE 77
-        RUN_SERIAL ON ENVIRONMENT "BENTO_BIN=${BENTO_BIN};PYTHONDONTWRITEBYTECODE=1")
+        ENVIRONMENT "BENTO_BIN=${BENTO_BIN};PYTHONDONTWRITEBYTECODE=1")
 endfunction()
 
 bento_hostile_test(status_rows 180 /usr/bin/python3 ${CMAKE_CURRENT_LIST_DIR}/attacks/status_rows.py ${BENTO_BIN})

@@ -43,6 +43,9 @@ bool cache_open(const uint8_t fleet[32], struct cache *cache, struct err *e)
         cache_close(cache);
         return err_wrap(e, "cache");
     }
+    fs_sweep(cache->blobs, "blob");
+    fs_sweep(cache->trees, "tree");
+    fs_sweep(cache->tickets, "ticket");
     return true;
 }
 

@@ -256,6 +256,25 @@ static void read_nodes(struct conf_object *root, bool partial, struct fleet *fle
 
 // ---- the fleet ----
 
+// One port for both ends of the forward: on the server and on every node the cache has the same url.
+static void read_cache(struct conf_object *cache, struct fleet *fleet)
+{
+    static const char here[] = "http://127.0.0.1:";
+    bool forward = false;
+    conf_need_text(cache, "key", &fleet->cache_key);
+    conf_bool(cache, "forward", &forward);
+    if (!conf_need_text(cache, "url", &fleet->cache_url) || !forward) {
+        return;
+    }
+    char *end = NULL;
+    if (strncmp(fleet->cache_url, here, strlen(here)) == 0) {
+        fleet->cache_forward = strtoul(fleet->cache_url + strlen(here), &end, 10);
+    }
+    if (!end || (*end && *end != '/') || fleet->cache_forward < 1 || fleet->cache_forward > 65535) {
+        conf_fault(cache, "url", "with forward it is %sPORT, the cache's port on the server", here);
+    }
+}
+
 static void read_broker(struct conf_object *root, struct fleet *fleet)
 {
     struct conf_object *broker = conf_object(root, "broker");
@@ -272,11 +291,8 @@ static void read_broker(struct conf_object *root, struct fleet *fleet)
         conf_fault(broker, "host_key", "%s", e.text);
     }
     struct conf_object *cache = conf_object(broker, "cache");
-    bool forward; // for the node's module; nothing to do with it here
     if (cache) {
-        conf_need_text(cache, "url", &fleet->cache_url);
-        conf_need_text(cache, "key", &fleet->cache_key);
-        conf_bool(cache, "forward", &forward);
+        read_cache(cache, fleet);
     }
 }
 

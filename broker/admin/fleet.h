@@ -44,10 +44,13 @@ struct fleet {
     const char *signer_lines[SIGNERS_MAX];
     uint64_t epoch, expires_days;
     size_t endpoint_count;
-    const char *endpoints[LIST_MAX]; // ssh://user@host[:port], tcp://host[:pub[,rep]]
-    const char *host_key;            // the broker's sshd, a public key line
-    const char *admin;               // path or ssh://…, for remote_open()
+    // ssh://user@host[:port], tor://….onion[:pub[,rep]], tcp://host[:pub[,rep]]
+    const char *endpoints[LIST_MAX];
+    const char *host_key; // the broker's sshd, a public key line
+    const char *admin;    // path or ssh://…, for remote_open()
     const char *cache_url, *cache_key, *broker_host;
+    uint64_t
+        cache_forward; // port of a cache that nodes reach through their tunnels; 0: by themselves
     size_t node_count;
     struct fleet_node *nodes; // ascending by name
     struct conf *conf;        // owns the strings

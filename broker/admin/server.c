@@ -4,6 +4,7 @@
 #include "commands.h"
 #include "json.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,23 +81,46 @@ static json_t *ssh_endpoint(const char *text, const char *host_key)
         (int)port, "user", buf_text(&user), "host_key", host_key);
 }
 
+// PUB[,REP], or NULL: the broker's own.
+static bool parse_ports(const char *text, unsigned *pub_port, unsigned *rep_port)
+{
+    *pub_port = PUB_PORT;
+    *rep_port = REP_PORT;
+    if (!text) {
+        return true;
+    }
+    size_t len = strcspn(text, ",");
+    if (!parse_port(text, len, pub_port) ||
+        (text[len] && !parse_port(text + len + 1, strlen(text + len + 1), rep_port))) {
+        return false;
+    }
+    if (!text[len]) {
+        *rep_port = *pub_port + 1; // the two lie side by side
+    }
+    return true;
+}
+
+// The ports of the onion service, which are the broker's own unless its torrc says otherwise.
+static json_t *tor_endpoint(const char *text)
+{
+    CLEANUP(buf_clear) struct buf host = {0};
+    const char *rest;
+    unsigned pub_port, rep_port;
+    if (!split_host(text, &host, &rest) || !parse_ports(rest, &pub_port, &rep_port) ||
+        host.len < 6 || strcmp(buf_text(&host) + host.len - 6, ".onion") != 0) {
+        return NULL;
+    }
+    return json_pack("{s:s, s:s, s:i, s:i}", "tunnel", "tor", "host", buf_text(&host), "pub_port",
+        (int)pub_port, "rep_port", (int)rep_port);
+}
+
 static json_t *tcp_endpoint(const char *text)
 {
     CLEANUP(buf_clear) struct buf host = {0}, pub = {0}, rep = {0};
     const char *rest;
-    unsigned pub_port = PUB_PORT, rep_port = REP_PORT;
-    if (!split_host(text, &host, &rest)) {
+    unsigned pub_port, rep_port;
+    if (!split_host(text, &host, &rest) || !parse_ports(rest, &pub_port, &rep_port)) {
         return NULL;
-    }
-    if (rest) {
-        size_t len = strcspn(rest, ",");
-        if (!parse_port(rest, len, &pub_port) ||
-            (rest[len] && !parse_port(rest + len + 1, strlen(rest + len + 1), &rep_port))) {
-            return NULL;
-        }
-        if (!rest[len]) {
-            rep_port = pub_port + 1; // the two lie side by side
-        }
     }
     buf_printf(&pub, "tcp://%s:%u", buf_text(&host), pub_port);
     buf_printf(&rep, "tcp://%s:%u", buf_text(&host), rep_port);
@@ -115,14 +139,19 @@ static bool put_endpoint(const struct fleet *fleet, const char *url, json_t *lis
                 "prints, without the name in front");
         }
         endpoint = ssh_endpoint(url + 6, fleet->host_key);
+    } else if (!strncmp(url, "tor://", 6)) {
+        endpoint = tor_endpoint(url + 6);
     } else if (!strncmp(url, "tcp://", 6)) {
         endpoint = tcp_endpoint(url + 6);
     }
     if (!endpoint) {
         return err_set(e, CODE_CONFIG,
-            "fleet.nix: broker.endpoints: \"%s\" is neither ssh://user@host[:port] nor "
-            "tcp://host[:pub[,rep]]",
+            "fleet.nix: broker.endpoints: \"%s\" is none of ssh://user@host[:port], "
+            "tor://….onion[:pub[,rep]], tcp://host[:pub[,rep]]",
             url);
+    }
+    if (fleet->cache_forward && strncmp(url, "tcp://", 6) != 0) {
+        json_object_set_new(endpoint, "cache_port", json_integer((json_int_t)fleet->cache_forward));
     }
     json_array_append_new(list, endpoint);
     return true;
@@ -147,10 +176,14 @@ bool server_node_config(const struct fleet *fleet, json_t **config, struct err *
         json_object_set_new(*config, "epoch", json_integer((json_int_t)fleet->epoch));
     }
     json_object_set_new(*config, "endpoints", list);
+    if (fleet->cache_forward) {
+        json_object_set_new(*config, "cache_port", json_integer((json_int_t)fleet->cache_forward));
+    }
     return true;
 }
 
-bool server_authorized_key(const struct fleet_node *node, struct buf *out)
+bool server_authorized_key(
+    const struct fleet *fleet, const struct fleet_node *node, struct buf *out)
 {
     CLEANUP(buf_clear) struct buf line = {0};
     struct public_key key;
@@ -163,10 +196,13 @@ bool server_authorized_key(const struct fleet_node *node, struct buf *out)
     // server.
     public_key_line(&key, &line);
     buf_printf(out,
-        "restrict,port-forwarding,permitopen=\"127.0.0.1:%u\",permitopen=\"127.0.0.1:%u\","
-        "permitlisten=\"127.0.0.1:1\","
-        "command=\"/bin/false\" %s %s\n",
-        PUB_PORT, REP_PORT, buf_text(&line), node->name);
+        "restrict,port-forwarding,permitopen=\"127.0.0.1:%u\",permitopen=\"127.0.0.1:%u\",",
+        PUB_PORT, REP_PORT);
+    if (fleet->cache_forward) {
+        buf_printf(out, "permitopen=\"127.0.0.1:%" PRIu64 "\",", fleet->cache_forward);
+    }
+    buf_printf(out, "permitlisten=\"127.0.0.1:1\",command=\"/bin/false\" %s %s\n", buf_text(&line),
+        node->name);
     return true;
 }
 
@@ -230,7 +266,7 @@ int command_authorized_keys(int argc, char **argv)
         return cli_fail(keys_cli.program, &e);
     }
     for (size_t i = 0; i < fleet.node_count; i++) {
-        if (!server_authorized_key(&fleet.nodes[i], &text)) {
+        if (!server_authorized_key(&fleet, &fleet.nodes[i], &text)) {
             fprintf(stderr, "%s: %s has no tunnelKey, so it is left out\n", keys_cli.program,
                 fleet.nodes[i].name);
         }

@@ -10,6 +10,7 @@ json_t *server_broker_config(const struct fleet *fleet);
 // The configuration of a node that knows nothing yet: first contact is out of band. CONFIG: no
 // endpoints, a bad one, an ssh one without host_key.
 MUST_CHECK bool server_node_config(const struct fleet *fleet, json_t **config, struct err *e);
-// One authorized_keys line for a node's tunnel key: forwards to the broker's two ports, and nothing
-// else. False if it has none.
-bool server_authorized_key(const struct fleet_node *node, struct buf *out);
+// One authorized_keys line for a node's tunnel key: forwards to the broker's two ports and to a cache that
+// is forwarded, and nothing else. False if it has none.
+bool server_authorized_key(
+    const struct fleet *fleet, const struct fleet_node *node, struct buf *out);

@@ -128,10 +128,14 @@ static enum view_state state_of(const struct view_input *in, enum view_remote re
     return current(in);
 }
 
-static bool tells_code(enum view_state state)
+// A system that stays although units failed (the policy is to report them) is up to date, and says so.
+static bool tells_code(enum view_state state, enum code code)
 {
-    return state == VIEW_FAILING || state == VIEW_ROLLED_BACK || state == VIEW_STAYS ||
-           state == VIEW_REFUSED;
+    bool bad = state == VIEW_FAILING || state == VIEW_ROLLED_BACK || state == VIEW_STAYS ||
+               state == VIEW_REFUSED;
+    bool good = state == VIEW_UP_TO_DATE || state == VIEW_AUTO_UPGRADED ||
+                state == VIEW_REBOOT_PENDING || state == VIEW_DRIFTED;
+    return bad || (good && code == CODE_UNITS);
 }
 
 void view_of(const struct view_input *in, struct view *view)
@@ -151,7 +155,7 @@ void view_of(const struct view_input *in, struct view *view)
     view->applied = same && !bytes_are_zero(s->applied, HASH_BYTES) &&
                     memcmp(s->applied, s->digest, HASH_BYTES) == 0;
     view->settled = same && !node_state_is_live(s->state);
-    view->code = tells_code(view->state) ? s->code : CODE_OK;
+    view->code = tells_code(view->state, s->code) ? s->code : CODE_OK;
     view->inconclusive = view->state == VIEW_ROLLED_BACK && s->state == NODE_INCONCLUSIVE;
 }
 

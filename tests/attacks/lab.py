@@ -116,8 +116,8 @@ class Verifier(Box):
         path = os.path.join(self.state, "floor")
         return decode_floor(read(path)) if os.path.exists(path) else NO_FLOOR
 
-    def verify(self, release, now=None):
-        """(exit status, what it printed); writes the release's files beside the state."""
+    def words(self, release, now=None):
+        """The command line; writes the release's files beside the state."""
         words = ["verify", "--state", self.state, "--now", str(self.world.now if now is None else now)]
         for name in ("envelope", "proven", "blob", "tree"):
             data = getattr(release, name)
@@ -128,7 +128,11 @@ class Verifier(Box):
             elif os.path.exists(self.path("files-" + name)):
                 os.unlink(self.path("files-" + name))
             words.append(self.path("files-" + name))
-        r = subprocess.run([self.program] + words, capture_output=True, text=True, timeout=DEADLINE_S,
+        return words
+
+    def verify(self, release, now=None):
+        """(exit status, what it printed)"""
+        r = subprocess.run([self.program] + self.words(release, now), capture_output=True, text=True, timeout=DEADLINE_S,
                            env={**os.environ, "PATH": self.traps})
         assert r.returncode in (0, 1) and "Sanitizer" not in r.stderr, r
         return r.returncode, r.stdout, r.stderr
@@ -163,30 +167,35 @@ class Daemon(Box):
     def command(self, *words):
         return [self.program, "--config", self.config, *words]
 
-    def start(self):
-        """Returns when it says that it is ready."""
+    def start(self, under=(), ready=True):
+        """Returns when it says that it is ready. under: words before its command line; not ready: does not wait for that."""
         path = self.path("notify")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
             s.settimeout(DEADLINE_S)
             s.bind(path)
             self.log = open(self.path("log"), "a")
-            self.process = subprocess.Popen(self.command("--no-systemd"), stderr=self.log,
+            self.process = subprocess.Popen([*under, *self.command("--no-systemd")], stderr=self.log,
                                             env={**os.environ, "NOTIFY_SOCKET": path})
-            message = s.recv(4096)
+            message = s.recv(4096) if ready else b"READY=1"
             assert b"READY=1" in message, (message, read(self.path("log")))
         os.unlink(path)
 
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
+    def ended(self):
+        """Waits for its end; returns its exit status."""
         status = self.process.wait(DEADLINE_S)
         self.log.close()
         self.process = None
+        return status
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        status = self.ended()
         assert status == 0, (status, read(self.path("log")).decode())
 
     def close(self):
         if self.process:
             self.process.kill()
-            self.process.wait()
+            self.ended()
 
     def put_blob(self, name, data):
         folder = os.path.join(self.state, "spool/in")
@@ -217,17 +226,16 @@ class Daemon(Box):
     def deliver_and_wait(self, release, claimed=None):
         """Until it was looked at: accepted and seen again, or refused."""
         name = self.deliver(release, claimed)
-        seen = os.path.join(self.state, "spool/in", "again")
-        def done():
-            if not self.is_waiting(name):
-                return True
-            # An accepted one goes at the next look: a rename in the spool is what makes it look.
-            write(seen, b"")
-            os.rename(seen, os.path.join(self.state, "spool/in/looked"))
-            return False
-        wait_until(done, "release %s to be handled" % name)
+        # An accepted one goes at the next look.
+        wait_until(lambda: not self.is_waiting(name) or self.look_again(), "release %s to be handled" % name)
         if os.path.exists(os.path.join(self.state, "spool/in/looked")):
             os.unlink(os.path.join(self.state, "spool/in/looked"))
+
+    def look_again(self):
+        """A rename in the spool makes it look. Returns None: when it has looked, nobody is told."""
+        fresh = os.path.join(self.state, "spool/in", "again")
+        write(fresh, b"")
+        os.rename(fresh, os.path.join(self.state, "spool/in/looked"))
 
     def status_files(self):
         folder = os.path.join(self.state, "spool/out")

@@ -48,7 +48,7 @@ def by_verifier(bench, case, code, raised):
 
 
 # What a refusal may change: its status, and the number of that in the journal; the folder of the release is gone.
-MAY_CHANGE = {"state/apply/journal", "state/spool/out/want"}
+MAY_CHANGE = {"state/apply/journal", "state/spool/out/want", "state/spool/out/state.json"}
 FLOORS = {"state/apply/floor", "floor-copy", "floor-copy/floor"}
 
 

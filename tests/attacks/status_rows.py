@@ -17,7 +17,7 @@ import broker_lab
 
 BIN = os.path.abspath(sys.argv[1])
 b = broker_lab.load(BIN)
-POLL_S = 900
+POLL_S = 1800
 HIGHEST = b"\xff" * 8
 FINE, ERROR, PENDING, FAILING = 0, 1, 2, 3
 

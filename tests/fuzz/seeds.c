@@ -292,7 +292,7 @@ static void put_secret_key(const struct world *world)
 
 static void put_spool(const struct world *world)
 {
-    static struct acks acks = {.count = 2, .list = {{1, {1}}, {UINT64_MAX, {2}}}};
+    static struct acks acks = {.count = 2, .list = {{1, {1}, false}, {UINT64_MAX, {2}, true}}};
     struct want want = {.seen = {1},
         .blob_count = 2,
         .blobs = {{{1}, 100}, {{2}, BLOB_BYTES_MAX}},
@@ -373,6 +373,14 @@ static void put_journal(void)
     apply.memories[0] = (struct apply_memory){{1}, 3, OUTCOME_FAILED, CODE_SWITCH};
     journal_encode(&apply, &out);
     put_buf("journal", "confirming", &out);
+    apply.state = APPLY_PROVING;
+    apply.unproven = apply.started = true;
+    apply.boots = 1;
+    apply.applied = apply.target;
+    strcpy(apply.before_profile, "/nix/store/profile");
+    strcpy(apply.trial.specialisation, "work");
+    journal_encode(&apply, &out);
+    put_buf("journal", "proving", &out);
 }
 
 // The two slots without the zeros behind their records, the shorter one filled up.
@@ -419,6 +427,14 @@ static void put_config(const struct world *world)
     buf_clear(&line);
 }
 
+static void put_web(void)
+{
+    put("web", "get", bytes_of_text("GET / HTTP/1.1\r\nHost: localhost:51337\r\n\r\n"));
+    put("web", "post",
+        bytes_of_text("POST /update HTTP/1.0\r\nHOST:\t[::1]:51337\r\nAccept: */*\r\n"
+                      "Origin: http://[::1]:51337\r\nSec-Fetch-Site: same-origin \r\n\r\n"));
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2 || sodium_init() < 0 || chdir(argv[1]) != 0) {
@@ -441,5 +457,6 @@ int main(int argc, char **argv)
     put_journal();
     put_slots();
     put_config(world);
+    put_web();
     return 0;
 }

@@ -13,13 +13,8 @@ case $("$format" --version) in
     exit 77
     ;;
 esac
-find proto node broker tests -name '*.[ch]' | {
-    status=0
-    while read -r file; do
-        if ! "$format" --dry-run -Werror "$file" 2>/dev/null; then
-            echo "$file: run $format -i on it"
-            status=1
-        fi
-    done
-    exit "$status"
+# Side by side; what is wrong names its file itself.
+find proto node broker tests -name '*.[ch]' -print0 | xargs -0 -P "$(nproc)" -n 20 "$format" --dry-run -Werror || {
+    echo "run $format -i on the files named above"
+    exit 1
 }

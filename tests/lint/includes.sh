@@ -25,7 +25,7 @@ never() {
 only 'proto/rt/bus\.c' 'nng/'
 only 'proto/wire\.c' 'msgpack'
 only 'broker/store_sqlite\.c' 'sqlite3'
-only 'proto/rt/conf\.c|broker/admin/.*' 'jansson'
+only 'proto/rt/conf\.c|node/(snapshot|page|preflight)\.c|broker/admin/.*' 'jansson'
 never proto 'unistd\.h|fcntl\.h|time\.h|poll\.h|dirent\.h|sys/(stat|socket|types|time)\.h'
 
 if ! grep -rqE --include='*.c' '^#include <nng/' proto/rt; then

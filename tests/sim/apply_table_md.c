@@ -16,24 +16,29 @@
 #define OLD "/nix/store/old"
 #define NEW "/nix/store/new"
 #define STRANGE "/nix/store/strange"
-enum { OLD_DIGEST = 1, NEW_DIGEST, FRESH_DIGEST, JUDGED_DIGEST, USED_UP_DIGEST };
+enum { OLD_DIGEST = 1, NEW_DIGEST, FRESH_DIGEST, JUDGED_DIGEST, USED_UP_DIGEST, BEFORE_DIGEST };
 
 // --- facts ---
 
 // clang-format off
 enum fact { FACT_BOOT, FACT_JOURNAL, FACT_CODE, FACT_OBTAINED, FACT_STATUS, FACT_REVERTED,
     FACT_ASKED, FACT_SAID, FACT_RUNNING, FACT_PROFILE, FACT_PLACES, FACT_REST, FACT_REASON,
-    FACT_WINDOW, FACT_PROOF, FACT_ACTION, FACT_HEALTH, FACT_ATTEMPT, FACT_NEXT, FACT_REBOOT, FACT_QUEUED, FACT_COUNT };
+    FACT_WINDOW, FACT_PROOF, FACT_ACTION, FACT_HEALTH, FACT_ATTEMPT, FACT_NEXT, FACT_BOOTED, FACT_BOOTS, FACT_UNPROVEN,
+    FACT_KNOWN, FACT_KIND, FACT_LIVE, FACT_PLANNED, FACT_POLICY, FACT_RESORT, FACT_UPDATES, FACT_REBOOT, FACT_QUEUED, FACT_COUNT };
 // Their values, as far as the code below needs names for them; 0 is the usual one.
 enum { OBTAINED_BUILD = 1, OBTAINED_UNWANTED, OBTAINED_OTHER };
-enum { STATUS_UNITS = 1, STATUS_ROLLBACK };
-enum { REVERTED_NEVER = 2 };
+enum { STATUS_UNITS = 1, STATUS_ROLLBACK, STATUS_REBOOT };
+enum { REVERTED_THIRD = 2 };
 enum { ASKED_FRESH, ASKED_APPLIED, ASKED_JUDGED, ASKED_USED_UP, ASKED_NONE, ASKED_SAME };
 enum { REST_APPLIED, REST_FAILED, REST_BUILD, REST_NEXT };
 enum { REASON_UNREACHED, REASON_REBOOT, REASON_OTHER };
 enum { WINDOW_STAYS = 2 };
 enum { PROOF_REACHED = 1, PROOF_HEALTHY };
 enum { NEXT_SAME = 1, NEXT_OTHER };
+enum { BOOTED_OLD = 1 };
+enum { UNPROVEN_STARTED = 1 };
+enum { POLICY_CALENDAR = 1, POLICY_BY_HAND };
+enum { RESORT_TAKEN = 2 };
 // clang-format on
 
 #define VALUES_MAX 6
@@ -46,13 +51,17 @@ static const struct {
     [FACT_CODE] = {{"OK", "failed"}, {0}},
     [FACT_OBTAINED] = {{"OK", "BUILD", "EXPECTED or LOCKOUT", "another code"}, {"failed"}},
     [FACT_STATUS] = {{"status 0", "units failed (status 4), tolerated",
-                         "units failed (status 4), roll back", "another status"},
+                         "units failed (status 4), roll back", "status 100", "another status"},
         {0}},
-    [FACT_REVERTED] = {{"OK", "failed, attempts at it left", "failed for the last time"}, {0}},
+    [FACT_REVERTED] = {{"OK", "failed", "failed for the third time"},
+        {[REVERTED_THIRD] = "not failed three times"}},
     [FACT_ASKED] = {{"a configuration never tried", "the applied configuration",
                         "one that was judged", "one interrupted too often", "none for this node",
                         "the target again"},
         {[ASKED_NONE] = "any for this node", [ASKED_SAME] = "another than the target"}},
+    [FACT_KNOWN] = {{"last report acknowledged", "last report not acknowledged"}, {0}},
+    [FACT_KIND] = {{"of a release", "a self update"}, {0}},
+    [FACT_LIVE] = {{"can be tried live", "cannot be tried live"}, {0}},
     [FACT_SAID] = {{"not said yet", "said already"}, {0}},
     [FACT_RUNNING] = {{"the new system runs", "the new system does not run"}, {0}},
     [FACT_PROFILE] = {{"the profile is the new system", "the profile is another"}, {0}},
@@ -75,6 +84,13 @@ static const struct {
     [FACT_NEXT] = {{"nothing newer waits", "a newer release of the target waits",
                        "another configuration waits"},
         {"a newer release waits", NULL, "no other configuration waits"}},
+    [FACT_BOOTED] = {{"what was installed runs", "what booted before runs"}, {0}},
+    [FACT_BOOTS] = {{"boots left", "after too many boots"}, {0}},
+    [FACT_UNPROVEN] = {{"nothing to prove", "the applied system started for the first time"}, {0}},
+    [FACT_PLANNED] = {{"not restored yet", "restored"}, {0}},
+    [FACT_POLICY] = {{"reboots when needed", "reboots by the calendar", "reboots by hand"}, {0}},
+    [FACT_RESORT] = {{"no last resort", "last resort reboot", "last resort taken"}, {0}},
+    [FACT_UPDATES] = {{"does not update itself", "updates itself"}, {0}},
     [FACT_REBOOT] = {{"no reboot due", "reboot due"}, {0}},
     [FACT_QUEUED] = {{"last report on disk", "last report not on disk"}, {0}},
 };
@@ -94,10 +110,26 @@ static unsigned values_of(enum fact fact)
     return count;
 }
 
+static bool is_boot_trial(enum apply_state state)
+{
+    return state == APPLY_REBOOTING || state == APPLY_PROVING || state == APPLY_RESTORING;
+}
+
+static bool is_window(enum apply_state state)
+{
+    return state == APPLY_CONFIRMING || state == APPLY_PROVING;
+}
+
+// Where a configuration other than what is applied is on its way.
+static bool is_on_its_way(enum apply_state state)
+{
+    return state != APPLY_IDLE && !is_boot_trial(state);
+}
+
 static bool takes_configurations(enum apply_state state, enum apply_event_kind kind)
 {
     return kind == EVENT_RELEASE ||
-           (kind == EVENT_TIMER && (state == APPLY_IDLE || state == APPLY_CONFIRMING));
+           (kind == EVENT_TIMER && (state == APPLY_IDLE || is_window(state)));
 }
 
 static bool has_meaning(enum fact fact, enum apply_state state, enum apply_event_kind kind)
@@ -109,42 +141,67 @@ static bool has_meaning(enum fact fact, enum apply_state state, enum apply_event
     case FACT_JOURNAL: // of a journal that is not understood, IDLE and the trial are left
         return kind == EVENT_BOOT && state == APPLY_IDLE;
     case FACT_CODE:
-        return kind == EVENT_ARMED || kind == EVENT_CHECKED || kind == EVENT_COMMITTED;
+        return kind == EVENT_ARMED || kind == EVENT_CHECKED || kind == EVENT_COMMITTED ||
+               kind == EVENT_RESTORED;
     case FACT_OBTAINED:
         return kind == EVENT_OBTAINED;
     case FACT_STATUS:
         return kind == EVENT_TRIED;
     case FACT_REVERTED:
-        return kind == EVENT_REVERTED;
+        return kind == EVENT_REVERTED || (kind == EVENT_TIMER && state == APPLY_REVERTING);
     case FACT_ASKED:
         return takes_configurations(state, kind);
     case FACT_SAID:
         return kind == EVENT_REFUSED;
     case FACT_RUNNING:
         return kind == EVENT_OBTAINED || kind == EVENT_TRIED || kind == EVENT_CHECKED ||
-               kind == EVENT_COMMITTED || (kind == EVENT_ACKED && state != APPLY_CHECKING) ||
-               (kind == EVENT_BOOT && apply_in_trial(state));
+               kind == EVENT_COMMITTED || (kind == EVENT_ACKED && is_window(state)) ||
+               (kind == EVENT_BOOT && apply_in_trial(state) && !is_boot_trial(state));
     case FACT_PROFILE:
         return kind == EVENT_OBTAINED || kind == EVENT_COMMITTED;
     case FACT_PLACES:
         return kind == EVENT_ACKED && state == APPLY_CHECKING;
     case FACT_REBOOT:
-        return takes_configurations(state, kind) || kind == EVENT_BEAT ||
+        return takes_configurations(state, kind) || kind == EVENT_BEAT || kind == EVENT_DUE ||
+               kind == EVENT_COMMITTED || (kind == EVENT_ACKED && state == APPLY_IDLE) ||
                (kind == EVENT_BOOT && !apply_in_trial(state));
+    case FACT_BOOTED:
+        return is_boot_trial(state) && (kind == EVENT_BOOT || kind == EVENT_RESTORED);
+    case FACT_BOOTS:
+        return kind == EVENT_BOOT && (is_boot_trial(state) || state == APPLY_COMMITTING);
+    case FACT_UNPROVEN:
+        return (kind == EVENT_BOOT && !apply_in_trial(state)) || kind == EVENT_REVERTED;
+    case FACT_KNOWN:
+        return state == APPLY_IDLE && kind == EVENT_DUE;
+    case FACT_KIND:
+        return (state == APPLY_OBTAINING && kind != EVENT_REFUSED && kind != EVENT_BEAT) ||
+               (state == APPLY_REVERTING && kind == EVENT_REVERTED);
+    case FACT_LIVE:
+        return kind == EVENT_OBTAINED;
+    case FACT_PLANNED:
+        return state == APPLY_RESTORING && (kind == EVENT_BOOT || kind == EVENT_RESTORED);
+    case FACT_POLICY:
+        return state == APPLY_IDLE && (kind == EVENT_ACKED || kind == EVENT_DUE);
+    case FACT_RESORT:
+        return (state == APPLY_RETURNING && kind == EVENT_TIMER) || kind == EVENT_REVERTED;
+    case FACT_UPDATES:
+        return state == APPLY_IDLE && (kind == EVENT_UPDATE || kind == EVENT_ASKED);
     case FACT_REST:
         return state == APPLY_IDLE;
     case FACT_REASON:
         return after;
     case FACT_WINDOW:
     case FACT_PROOF:
-        return state == APPLY_CONFIRMING;
+        return is_window(state);
     case FACT_ACTION:
+        return is_on_its_way(state) && state != APPLY_CONFIRMING && !after;
     case FACT_HEALTH:
-        return state != APPLY_IDLE && state != APPLY_CONFIRMING && !after;
+        return (is_on_its_way(state) && state != APPLY_CONFIRMING && !after) ||
+               (kind == EVENT_BOOT && state == APPLY_REBOOTING);
     case FACT_ATTEMPT:
-        return state != APPLY_IDLE;
+        return is_on_its_way(state);
     case FACT_NEXT:
-        return after || apply_in_trial(state);
+        return (after || apply_in_trial(state)) && kind != EVENT_BOOT && kind != EVENT_REFUSED;
     case FACT_QUEUED:
         return kind == EVENT_BOOT || kind == EVENT_BEAT;
     case FACT_COUNT:
@@ -167,6 +224,15 @@ static bool occurs(const struct point *p)
     if (p->kind == EVENT_TIMER && value[FACT_ASKED] == ASKED_SAME) {
         return false; // does not end a configuration that stays
     }
+    if (p->kind == EVENT_TIMER && is_boot_trial(p->state) && value[FACT_ASKED] == ASKED_APPLIED) {
+        return false; // it is the target there
+    }
+    if (p->kind == EVENT_RESTORED && value[FACT_PLANNED]) {
+        return false;
+    }
+    if (p->kind == EVENT_COMMITTED && value[FACT_REBOOT] && value[FACT_RUNNING]) {
+        return false; // it waits anyway
+    }
     bool under_way = trial && p->state != APPLY_REVERTING;
     return (!under_way || value[FACT_ACTION] != ACTION_DRY) &&
            (p->state != APPLY_CHECKING || value[FACT_ACTION] == ACTION_SWITCH) &&
@@ -184,7 +250,7 @@ static struct apply_config config_of(uint8_t digest, uint64_t release)
     return config;
 }
 
-static struct apply_config asked_config(const struct point *p, const struct apply *a)
+static struct apply_config asked_config(const struct point *p)
 {
     static const uint8_t digests[] = {[ASKED_FRESH] = FRESH_DIGEST,
         [ASKED_APPLIED] = OLD_DIGEST,
@@ -193,7 +259,6 @@ static struct apply_config asked_config(const struct point *p, const struct appl
         [ASKED_NONE] = 0,
         [ASKED_SAME] = NEW_DIGEST};
     struct apply_config config = config_of(digests[p->value[FACT_ASKED]], 50);
-    config.action = a->applied.action;
     return config;
 }
 
@@ -218,7 +283,7 @@ static void set_rest(const struct point *p, struct apply *a)
         remember(a, 0, NEW_DIGEST, judged);
     }
     if (rest == REST_NEXT) {
-        a->next = asked_config(p, a);
+        a->next = asked_config(p);
     }
     a->deadline_ms = rest == REST_BUILD || rest == REST_NEXT ? NOW_MS : 0;
 }
@@ -233,6 +298,10 @@ static void set_trial(const struct point *p, struct apply *a)
     a->reached = p->value[FACT_PROOF] == PROOF_REACHED;
     a->healthy = p->value[FACT_PROOF] == PROOF_HEALTHY;
     a->stays = p->value[FACT_WINDOW] == WINDOW_STAYS;
+    a->planned = p->value[FACT_PLANNED];
+    if (p->state == APPLY_RESTORING) {
+        a->reason = CODE_HEALTH;
+    }
     a->target.fallback_floor = p->value[FACT_WINDOW] > 0 ? 30 : 0;
 }
 
@@ -243,12 +312,36 @@ static void set_after(const struct point *p, struct apply *a)
         [REASON_REBOOT] = CODE_REBOOT,
         [REASON_OTHER] = CODE_UNITS};
     a->reason = reasons[p->value[FACT_REASON]];
-    a->reverts = p->value[FACT_REVERTED] == REVERTED_NEVER ? 2 : 0;
+    unsigned failed = p->kind == EVENT_TIMER ? 3 : 2; // before this step
+    a->reverts = p->value[FACT_REVERTED] == REVERTED_THIRD ? failed : 0;
+    a->resorted = p->value[FACT_RESORT] == RESORT_TAKEN;
+    a->target.last_resort = p->value[FACT_RESORT] ? LAST_RESORT_REBOOT : LAST_RESORT_STAY;
     struct apply_memory memory = {.attempts = a->attempt, .code = a->reason};
     memory.outcome = p->state == APPLY_RETURNING ? OUTCOME_ROLLED_BACK
                      : p->state == APPLY_WAITING ? OUTCOME_INCONCLUSIVE
                                                  : OUTCOME_OPEN;
     remember(a, 0, NEW_DIGEST, memory);
+}
+
+// What is applied waits for its proof.
+static void set_boot(const struct point *p, struct apply *a)
+{
+    static const enum reboot_policy policies[] = {
+        REBOOT_WHEN_NEEDED, [POLICY_CALENDAR] = REBOOT_CALENDAR, [POLICY_BY_HAND] = REBOOT_BY_HAND};
+    a->applied.reboot = policies[p->value[FACT_POLICY]];
+    a->applied.self_update = p->value[FACT_UPDATES];
+    a->boots = p->value[FACT_BOOTS] ? ATTEMPTS_MAX : 0;
+    a->unproven = is_boot_trial(p->state) || p->value[FACT_UNPROVEN] == UNPROVEN_STARTED;
+    a->started = p->value[FACT_UNPROVEN] == UNPROVEN_STARTED || p->state == APPLY_PROVING;
+    strcpy(a->before_profile, STRANGE);
+    a->before = config_of(BEFORE_DIGEST, 0);
+    strcpy(a->before.path, STRANGE);
+    if (is_boot_trial(p->state)) {
+        strcpy(a->before_profile, OLD);
+        strcpy(a->before.path, OLD);
+        a->applied = a->target;
+        a->attempt = 0;
+    }
 }
 
 static void set_state(const struct point *p, struct apply *a)
@@ -258,17 +351,23 @@ static void set_state(const struct point *p, struct apply *a)
     a->state = p->state;
     a->boot_id[0] = 1;
     a->applied = config_of(OLD_DIGEST, 1);
-    a->applied.action = value[FACT_REBOOT] ? ACTION_BOOT : ACTION_SWITCH;
     strcpy(a->applied.path, OLD);
     a->target = config_of(NEW_DIGEST, 30);
     strcpy(a->target.path, NEW);
     a->target.action = (enum action)value[FACT_ACTION];
     a->target.unit_failures =
         value[FACT_STATUS] == STATUS_ROLLBACK ? UNIT_FAILURES_ROLLBACK : UNIT_FAILURES_REPORT;
-    a->target.has_health = value[FACT_HEALTH] || p->state == APPLY_CONFIRMING;
+    a->target.has_health = value[FACT_HEALTH] || is_window(p->state);
     a->attempt = 1 + value[FACT_ATTEMPT];
-    a->report = (struct apply_report){
-        .seq = 5000, .state = NODE_BUILDING, .queued = value[FACT_QUEUED] == 0};
+    if (value[FACT_KIND]) {
+        memcpy(a->target.digest, a->applied.digest, HASH_BYTES);
+        a->target.automatic = true;
+    }
+    set_boot(p, a);
+    a->report = (struct apply_report){.seq = 5000,
+        .acked = !value[FACT_KNOWN],
+        .state = NODE_BUILDING,
+        .queued = value[FACT_QUEUED] == 0};
     a->deadline_ms = p->state == APPLY_OBTAINING || p->state == APPLY_WAITING ? 0 : NOW_MS;
     a->refused_hash[0] = 1;
     a->refused_code = value[FACT_SAID] ? CODE_SIGNER : CODE_OK;
@@ -287,10 +386,10 @@ static void set_state(const struct point *p, struct apply *a)
     if (apply_in_trial(p->state) || value[FACT_JOURNAL]) {
         set_trial(p, a);
     }
-    if (p->state == APPLY_CONFIRMING && a->stays) { // ended by another configuration alone
+    if (is_window(p->state) && a->stays) { // ended by another configuration alone
         a->deadline_ms = value[FACT_NEXT] == NEXT_OTHER ? NOW_MS : 0;
         if (p->kind == EVENT_TIMER && value[FACT_NEXT] == NEXT_OTHER) {
-            a->next = asked_config(p, a);
+            a->next = asked_config(p);
         }
     }
 }
@@ -312,19 +411,23 @@ static void set_event(const struct point *p, const struct apply *a, struct apply
     struct apply_event *ev)
 {
     static const struct apply_rules rules = {
-        .confirm_ms = 180000, .switch_ms = 600000, .return_ms = 900000};
+        .confirm_ms = 180000, .switch_ms = 600000, .return_ms = 900000, .boot_ms = 300000};
     static const uint8_t refused_hash[HASH_BYTES] = {1};
-    static const int statuses[] = {0, [STATUS_UNITS] = 4, [STATUS_ROLLBACK] = 4, 1};
+    static const int statuses[] = {
+        0, [STATUS_UNITS] = 4, [STATUS_ROLLBACK] = 4, [STATUS_REBOOT] = 100, 1};
     const unsigned *value = p->value;
     bool new_runs = has_meaning(FACT_RUNNING, p->state, p->kind) && value[FACT_RUNNING] == 0;
     bool new_profile = has_meaning(FACT_PROFILE, p->state, p->kind) && value[FACT_PROFILE] == 0;
-    *config = asked_config(p, a);
+    *config = asked_config(p);
     *ev = (struct apply_event){.kind = p->kind,
         .now_ms = NOW_MS,
-        .unix_ns = 10000,
+        .unix_ns = UINT64_C(3600000000000), // an hour after the last self update
         .boot_id = {(uint8_t)(1 + value[FACT_BOOT])},
         .running = new_runs ? NEW : OLD,
         .profile = new_profile ? NEW : OLD,
+        .specialisation = "",
+        .boot_only = value[FACT_LIVE],
+        .reboot_needed = value[FACT_REBOOT],
         .rules = &rules,
         .attempt = a->attempt,
         .config = config,
@@ -334,8 +437,11 @@ static void set_event(const struct point *p, const struct apply *a, struct apply
         .status = statuses[value[FACT_STATUS]],
         .seq = a->report.seq};
     memcpy(ev->digest, a->target.digest, HASH_BYTES);
-    if (value[FACT_REBOOT]) {
-        ev->running = STRANGE;
+    if (is_boot_trial(p->state)) {
+        bool is_back = value[FACT_BOOTED] == BOOTED_OLD;
+        bool elsewhere = is_window(p->state) && p->kind != EVENT_BOOT && value[FACT_RUNNING];
+        ev->running = is_back || elsewhere ? OLD : NEW;
+        ev->profile = p->state == APPLY_RESTORING ? OLD : NEW;
     }
     if (value[FACT_PLACES]) {
         ev->running = "";
@@ -399,21 +505,29 @@ static void describe_effects(const struct step *s, char *text, size_t size)
             append(text, size, ", ", apply_effect_name(s->plan.effects[i]));
         }
     }
-    enum apply_outcome outcome = remembered(next, next->target.digest);
+    uint8_t key[HASH_BYTES];
+    apply_memory_key(&now->target, key);
+    bool same_target = memcmp(now->target.digest, next->target.digest, HASH_BYTES) == 0;
+    if (!now->target.automatic || !same_target) {
+        memcpy(key, next->target.digest, HASH_BYTES);
+    }
+    enum apply_outcome outcome = remembered(next, key);
     bool keeps = !bytes_are_zero(next->next.digest, HASH_BYTES) &&
                  memcmp(next->next.head_hash, now->next.head_hash, HASH_BYTES) != 0;
     bool build_waits =
         now->state == APPLY_OBTAINING && next->state == APPLY_IDLE && next->deadline_ms > 0;
     bool revert_waits = next->state == now->state && next->reverts > now->reverts;
-    bool applies = memcmp(now->applied.digest, next->applied.digest, HASH_BYTES) != 0;
-    bool judges = outcome != OUTCOME_OPEN && outcome != remembered(now, next->target.digest);
+    bool applies = strcmp(now->applied.path, next->applied.path) != 0;
+    bool unproven = next->unproven && !now->unproven;
+    bool judges = outcome != OUTCOME_OPEN && outcome != remembered(now, key);
     const struct {
         bool holds;
         const char *words;
-    } notes[] = {{next->reached && !now->reached && next->state == APPLY_CONFIRMING, "*reached*"},
-        {next->healthy && !now->healthy && next->state == APPLY_CONFIRMING, "*healthy*"},
-        {next->stays && !now->stays, "*stays*"}, {applies, "*applied*"}, {judges, "*judged*"},
-        {keeps, "*kept for later*"}, {build_waits || revert_waits, "*again later*"}};
+    } notes[] = {{next->reached && !now->reached && is_window(next->state), "*reached*"},
+        {next->healthy && !now->healthy && is_window(next->state), "*healthy*"},
+        {next->stays && !now->stays, "*stays*"}, {unproven, "*to be proved*"},
+        {applies, "*applied*"}, {judges, "*judged*"}, {keeps, "*kept for later*"},
+        {build_waits || revert_waits, "*again later*"}};
     for (size_t i = 0; i < sizeof notes / sizeof notes[0]; i++) {
         if (notes[i].holds) {
             append(text, size, ", ", notes[i].words);
@@ -475,7 +589,7 @@ static void describe(const struct step *s, char *text, size_t size)
 // --- all combinations of facts for one state and event ---
 
 #define POINTS_MAX 20000
-#define OUTCOMES_MAX 32
+#define OUTCOMES_MAX 48
 #define UNDEFINED 255
 
 struct table {

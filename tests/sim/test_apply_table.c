@@ -24,7 +24,7 @@
 #define NEXT_DIGEST 3
 
 static const struct apply_rules rules = {
-    .confirm_ms = 180000, .switch_ms = 600000, .return_ms = 900000};
+    .confirm_ms = 180000, .switch_ms = 600000, .return_ms = 900000, .boot_ms = 300000};
 
 // One step, with both ends.
 struct taken {
@@ -75,12 +75,19 @@ static bool is_result(enum apply_event_kind kind)
 {
     return kind == EVENT_OBTAINED || kind == EVENT_ARMED || kind == EVENT_TRIED ||
            kind == EVENT_CHECKED || kind == EVENT_COMMITTED || kind == EVENT_REVERTED ||
-           kind == EVENT_FIRED;
+           kind == EVENT_FIRED || kind == EVENT_RESTORED;
 }
 
 static bool stays(const struct apply *a)
 {
-    return a->state == APPLY_CONFIRMING && a->stays;
+    return (a->state == APPLY_CONFIRMING || a->state == APPLY_PROVING) && a->stays;
+}
+
+// A dead man's switch may be armed.
+static bool is_guarded(const struct apply *a)
+{
+    return a->state == APPLY_ARMING || a->state == APPLY_TRYING || a->state == APPLY_COMMITTING ||
+           a->state == APPLY_REVERTING || (a->state == APPLY_CONFIRMING && !a->stays);
 }
 
 static bool restarted(const struct taken *t)
@@ -119,21 +126,27 @@ static void effects_belong_to_their_state(const struct taken *t)
     static const struct {
         enum apply_effect effect;
         enum apply_state state;
-    } owners[] = {{EFFECT_OBTAIN, APPLY_OBTAINING}, {EFFECT_TRY, APPLY_TRYING},
-        {EFFECT_CHECK, APPLY_CONFIRMING}, {EFFECT_COMMIT, APPLY_COMMITTING},
-        {EFFECT_REVERT, APPLY_REVERTING}};
+    } owners[] = {{EFFECT_TRY, APPLY_TRYING}, {EFFECT_COMMIT, APPLY_COMMITTING},
+        {EFFECT_REVERT, APPLY_REVERTING}, {EFFECT_RESTORE, APPLY_RESTORING}};
     for (size_t i = 0; i < sizeof owners / sizeof owners[0]; i++) {
         bool is_planned = planned(t, owners[i].effect) == 1;
         bool enters = t->next->state == owners[i].state && t->now->state != owners[i].state;
         require(t, !is_planned || t->next->state == owners[i].state, "an effect is its state's");
-        require(t, !enters || is_planned || owners[i].effect == EFFECT_CHECK,
-            "a state starts its effect");
+        require(t, !enters || is_planned, "a state starts its effect");
     }
+    bool obtains = planned(t, EFFECT_OBTAIN) + planned(t, EFFECT_UPDATE) == 1;
+    bool begins = t->next->state == APPLY_OBTAINING && t->now->state != APPLY_OBTAINING;
+    require(t, !begins || obtains, "obtaining starts one of its jobs");
+    require(t, !obtains || t->next->state == APPLY_OBTAINING, "and nothing else does");
+    require(t, !obtains || (planned(t, EFFECT_UPDATE) == 1) == t->next->target.automatic,
+        "an update is the job of a self update");
+    bool window = t->next->state == APPLY_CONFIRMING || t->next->state == APPLY_PROVING;
+    require(t, planned(t, EFFECT_CHECK) == 0 || window, "checks belong to windows");
     bool guarded = t->next->state == APPLY_ARMING || t->next->state == APPLY_TRYING ||
                    (t->next->state == APPLY_CONFIRMING && !t->next->stays);
     require(t, planned(t, EFFECT_ARM) == 0 || guarded, "armed for a trial only");
-    bool asks = t->next->state == APPLY_CHECKING || t->next->state == APPLY_CONFIRMING ||
-                t->next->state == APPLY_RETURNING || t->next->state == APPLY_WAITING;
+    bool asks = t->next->state == APPLY_CHECKING || window || t->next->state == APPLY_RETURNING ||
+                t->next->state == APPLY_WAITING;
     require(t, planned(t, EFFECT_REACH) == 0 || asks, "reaching is asked for where it matters");
     require(t, !asks || t->next->state == t->now->state || planned(t, EFFECT_REACH) == 1,
         "a state that waits to be reached asks for it");
@@ -149,17 +162,17 @@ static void trial_has_a_beginning_and_an_end(const struct taken *t)
             t, equal(t->next->trial.digest, t->next->target.digest), "the trial is the target's");
         require(t, t->next->trial.attempt == t->next->attempt, "the trial is this attempt's");
     }
-    if (was && is && t->now->state != APPLY_IDLE) {
+    bool boot_trial = t->next->state == APPLY_PROVING || t->next->state == APPLY_RESTORING;
+    if (was && is && !boot_trial) {
         require(t, memcmp(&t->now->trial, &t->next->trial, sizeof t->now->trial) == 0,
             "the trial does not change under way");
     }
     bool not_armed = t->now->state == APPLY_ARMING && t->ev->kind == EVENT_ARMED;
     require(
         t, !was || is || not_armed || planned(t, EFFECT_DISARM) == 1, "the end of a trial disarms");
-    bool boots_outside = t->ev->kind == EVENT_BOOT && (!is || stays(t->next));
+    bool boots_outside = t->ev->kind == EVENT_BOOT && !is_guarded(t->next);
     require(t, !boots_outside || planned(t, EFFECT_DISARM) == 1, "BOOT outside of a trial disarms");
-    bool may_disarm = !is || stays(t->next);
-    require(t, planned(t, EFFECT_DISARM) == 0 || may_disarm, "nothing else disarms");
+    require(t, planned(t, EFFECT_DISARM) == 0 || !is_guarded(t->next), "nothing else disarms");
 }
 
 static void switch_is_guarded(const struct taken *t)
@@ -173,8 +186,9 @@ static void switch_is_guarded(const struct taken *t)
                  t->plan->effects[0] == EFFECT_ARM;
     require(t, armed || again, "a switch starts only after the dead man's");
     require(t, !armed || t->next->memories[0].attempts == t->next->attempt, "it is counted before");
-    require(
-        t, !armed || equal(t->next->memories[0].digest, t->next->target.digest), "and remembered");
+    uint8_t key[HASH_BYTES];
+    apply_memory_key(&t->next->target, key);
+    require(t, !armed || equal(t->next->memories[0].digest, key), "and remembered");
 }
 
 static void commit_is_earned(const struct taken *t)
@@ -186,16 +200,21 @@ static void commit_is_earned(const struct taken *t)
     bool runs = strcmp(t->ev->running, t->next->target.path) == 0;
     bool confirmed = a->state == APPLY_CONFIRMING && t->next->reached && t->next->healthy && runs &&
                      (t->ev->kind == EVENT_ACKED || t->ev->kind == EVENT_CHECKED);
-    bool without_trial = a->state == APPLY_OBTAINING && t->ev->kind == EVENT_OBTAINED &&
-                         ((runs && a->attempt == 1) || a->target.action == ACTION_BOOT);
-    bool again =
-        a->state == APPLY_COMMITTING && t->ev->kind == EVENT_BOOT && (!restarted(t) || runs);
-    require(t, confirmed || without_trial || again, "a commit is earned");
+    bool boots = t->next->target.action == ACTION_BOOT;
+    bool by_hand = runs && t->next->attempt == 1 && !a->unconfirmed;
+    bool without_trial =
+        a->state == APPLY_OBTAINING && t->ev->kind == EVENT_OBTAINED && (by_hand || boots);
+    bool needs_boot = a->state == APPLY_TRYING && t->ev->status == 100 && !runs && boots;
+    bool again = a->state == APPLY_COMMITTING && t->ev->kind == EVENT_BOOT &&
+                 (!restarted(t) || runs || boots);
+    require(t, confirmed || without_trial || needs_boot || again, "a commit is earned");
+    require(t, t->next->trial.old_profile[0] != '\0', "and there is something to go back to");
 }
 
 static void confirmation_is_earned(const struct taken *t)
 {
-    if (t->next->state != APPLY_CONFIRMING || t->now->state != APPLY_CONFIRMING) {
+    bool window = t->now->state == APPLY_CONFIRMING || t->now->state == APPLY_PROVING;
+    if (!window || t->next->state != t->now->state || restarted(t)) {
         return;
     }
     bool acked = t->ev->kind == EVENT_ACKED && t->ev->seq == t->now->report.seq;
@@ -204,10 +223,23 @@ static void confirmation_is_earned(const struct taken *t)
     require(t, !t->next->healthy || t->now->healthy || checked, "healthy by a check only");
 }
 
+// The proof of what is applied failed, and it is not what is installed any more.
+static bool is_judged(const struct taken *t)
+{
+    const struct apply *now = t->now;
+    bool reverted = now->state == APPLY_REVERTING && t->ev->kind == EVENT_REVERTED;
+    bool rebooted = now->state == APPLY_RESTORING && now->planned && restarted(t);
+    bool restored = now->state == APPLY_RESTORING && t->ev->kind == EVENT_RESTORED;
+    bool back = strcmp(t->ev->running, now->trial.old_path) == 0;
+    return now->unproven && now->attempt == 0 &&
+           equal(t->next->applied.digest, now->before.digest) &&
+           (reverted ? t->ev->code == CODE_OK : back && (rebooted || restored));
+}
+
 static void applied_is_earned(const struct taken *t)
 {
-    if (equal(t->now->applied.digest, t->next->applied.digest)) {
-        require(t, strcmp(t->now->applied.path, t->next->applied.path) == 0, "its path stays");
+    bool same_path = strcmp(t->now->applied.path, t->next->applied.path) == 0;
+    if (equal(t->now->applied.digest, t->next->applied.digest) && same_path) {
         return;
     }
     bool ok = t->ev->code == CODE_OK;
@@ -216,7 +248,63 @@ static void applied_is_earned(const struct taken *t)
     bool sync = t->now->state == APPLY_OBTAINING && t->ev->kind == EVENT_OBTAINED && ok &&
                 strcmp(t->ev->running, t->ev->path) == 0 &&
                 strcmp(t->ev->profile, t->ev->path) == 0 && t->now->target.action != ACTION_DRY;
-    require(t, committed || sync, "applied by a commit or by sync only");
+    require(t, committed || sync || is_judged(t), "applied by a commit, by sync or by a way back");
+}
+
+// What waits for its boot has a way back, and is done with after a proof, another commit or the way
+// back only.
+static void proof_is_earned(const struct taken *t)
+{
+    const struct apply *now = t->now, *next = t->next;
+    require(t, !next->unproven || next->before_profile[0] != '\0', "unproven with a way back");
+    bool keeps = strcmp(next->before_profile, now->before_profile) == 0;
+    require(t, keeps || !now->unproven, "the way back of what is unproven stays");
+    if (!now->unproven || next->unproven) {
+        return;
+    }
+    bool proven = now->state == APPLY_PROVING && next->reached && next->healthy &&
+                  strcmp(t->ev->running, now->applied.path) == 0 &&
+                  (t->ev->kind == EVENT_ACKED || t->ev->kind == EVENT_CHECKED);
+    bool replaced = t->ev->kind == EVENT_COMMITTED || t->ev->kind == EVENT_OBTAINED;
+    require(t, proven || replaced || is_judged(t), "a proof is earned");
+}
+
+static void reboot_is_asked_for(const struct taken *t)
+{
+    const struct apply *now = t->now, *next = t->next;
+    bool enters = next->state == APPLY_REBOOTING && now->state != APPLY_REBOOTING;
+    require(t, !enters || planned(t, EFFECT_REBOOT) == 1, "rebooting reboots");
+    if (planned(t, EFFECT_REBOOT) == 0) {
+        return;
+    }
+    bool told = now->state == APPLY_IDLE && next->report.acked && next->reboots <= ATTEMPTS_MAX &&
+                next->reboots == now->reboots + 1 && next->applied.reboot != REBOOT_BY_HAND &&
+                strcmp(t->ev->profile, next->applied.path) == 0;
+    bool again = t->ev->kind == EVENT_BOOT && !restarted(t) && next->state == now->state &&
+                 (now->planned || now->state == APPLY_REBOOTING);
+    bool restored = now->state == APPLY_RESTORING && t->ev->kind == EVENT_RESTORED &&
+                    t->ev->code == CODE_OK && next->planned;
+    bool resort = now->target.last_resort == LAST_RESORT_REBOOT;
+    bool returning = resort && now->state == APPLY_RETURNING && !now->resorted && next->resorted;
+    bool reverting = resort && now->state == APPLY_REVERTING && now->reverts == 2 &&
+                     strcmp(t->ev->profile, now->trial.old_profile) == 0;
+    require(t, told || again || restored || returning || reverting, "a reboot is asked for");
+}
+
+static void claims_are_true(const struct taken *t)
+{
+    const struct apply *next = t->next;
+    if (next->report.seq == t->now->report.seq || t->ev->kind == EVENT_BEAT) {
+        return;
+    }
+    bool runs = strcmp(t->ev->running, next->applied.path) == 0;
+    bool fine = next->report.state == NODE_UP_TO_DATE;
+    require(t, !fine || equal(next->report.digest, next->applied.digest), "of what is applied");
+    require(t, !fine || !next->unproven || runs || strcmp(t->ev->profile, next->applied.path) != 0,
+        "up to date only after the reboot");
+    bool back = next->report.state == NODE_ROLLED_BACK && next->state == APPLY_RETURNING;
+    bool earned = t->now->state == APPLY_RETURNING || is_judged(t) || t->ev->kind == EVENT_REVERTED;
+    require(t, !back || earned, "rolled back is said once it is");
 }
 
 // Only what a verified release asked for is obtained, and nothing that was judged.
@@ -298,6 +386,9 @@ static void judge(const struct taken *t)
     commit_is_earned(t);
     confirmation_is_earned(t);
     applied_is_earned(t);
+    proof_is_earned(t);
+    reboot_is_asked_for(t);
+    claims_are_true(t);
     obtained_is_wanted(t);
     foreign_result_changes_nothing(t);
     waiting_has_a_deadline(t);
@@ -333,11 +424,12 @@ static struct apply_event event_of(const struct apply *now, enum apply_event_kin
 {
     struct apply_event ev = {.kind = kind,
         .now_ms = NOW_MS,
-        .unix_ns = 1000,
+        .unix_ns = now->report.seq, // a clock that stands still
         .nonce = {7},
         .boot_id = {now->boot_id[0]},
         .running = OLD,
         .profile = OLD,
+        .specialisation = "",
         .rules = &rules,
         .attempt = now->attempt,
         .path = NEW};
@@ -354,6 +446,7 @@ static void take_everywhere(const struct apply *now, struct apply_event ev)
         for (size_t profile = 0; profile < 4; profile++) {
             ev.running = places[running];
             ev.profile = places[profile];
+            ev.reboot_needed = (running + profile) % 2 == 0;
             take(now, &ev);
         }
     }
@@ -391,6 +484,8 @@ static void take_results(const struct apply *now)
             continue;
         }
         take_everywhere(now, ev);
+        ev.boot_only = true;
+        take_everywhere(now, ev);
         for (size_t i = 0; i < sizeof failing / sizeof failing[0]; i++) {
             ev.code = failing[i];
             take(now, &ev);
@@ -422,8 +517,10 @@ static void take_all(const struct apply *now)
 {
     take_results(now);
     take_news(now);
-    struct apply_event beat = event_of(now, EVENT_BEAT);
-    take_everywhere(now, beat);
+    static const enum apply_event_kind plain[] = {EVENT_BEAT, EVENT_UPDATE, EVENT_ASKED, EVENT_DUE};
+    for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++) {
+        take_everywhere(now, event_of(now, plain[i]));
+    }
     struct apply_event boot = event_of(now, EVENT_BOOT);
     take_everywhere(now, boot);
     boot.boot_id[0]++;
@@ -437,6 +534,8 @@ static void take_all(const struct apply *now)
         take(now, &ev);
         ev.kind = EVENT_TIMER;
         ev.now_ms = now->deadline_ms + (uint64_t)off;
+        take_everywhere(now, ev);
+        ev.asleep_ms = 3600000;
         take_everywhere(now, ev);
     }
 }
@@ -464,13 +563,43 @@ static void choose_memory(struct apply *a, unsigned choice)
     memset(a->memories[1].digest, NEXT_DIGEST, HASH_BYTES);
     if (choice > 0) {
         a->memories[0] = memories[choice];
-        memcpy(a->memories[0].digest, a->target.digest, HASH_BYTES);
+        apply_memory_key(&a->target, a->memories[0].digest);
     }
+}
+
+static bool is_boot_trial(enum apply_state state)
+{
+    return state == APPLY_REBOOTING || state == APPLY_PROVING || state == APPLY_RESTORING;
+}
+
+static void set_unproven(struct apply *a)
+{
+    a->before = config_of(OLD_DIGEST, 1);
+    strcpy(a->before.path, OLD);
+    strcpy(a->before_profile, OLD);
+    a->unproven = true;
+}
+
+// What is applied is to be proved.
+static void choose_boot(struct apply *a, unsigned *number)
+{
+    a->applied = a->target;
+    a->attempt = 0;
+    a->started = a->state == APPLY_PROVING;
+    a->boots = choose(number, 2) * ATTEMPTS_MAX;
+    a->planned = choose(number, 2) == 1;
+    set_unproven(a);
 }
 
 static void choose_trial(struct apply *a, unsigned *number)
 {
     static const enum code reasons[] = {CODE_CONNECTIVITY, CODE_REBOOT, CODE_COMMIT, CODE_DEADMAN};
+    if (is_boot_trial(a->state)) {
+        choose_boot(a, number);
+    } else if (choose(number, 2) == 1) { // the system before is itself unproven
+        set_unproven(a);
+        a->started = choose(number, 2) == 1;
+    }
     if (apply_in_trial(a->state)) {
         memcpy(a->trial.digest, a->target.digest, HASH_BYTES);
         a->trial.attempt = a->attempt;
@@ -478,7 +607,7 @@ static void choose_trial(struct apply *a, unsigned *number)
         strcpy(a->trial.old_path, OLD);
         strcpy(a->trial.old_profile, OLD);
     }
-    if (a->state == APPLY_CONFIRMING) {
+    if (a->state == APPLY_CONFIRMING || a->state == APPLY_PROVING) {
         unsigned proof = choose(number, 3); // both would have been committed
         a->reached = proof == 1;
         a->healthy = proof == 2 || !a->target.has_health;
@@ -489,7 +618,11 @@ static void choose_trial(struct apply *a, unsigned *number)
     }
     if (a->state == APPLY_REVERTING || a->state == APPLY_RETURNING || a->state == APPLY_WAITING) {
         a->reason = reasons[choose(number, 4)];
-        a->reverts = choose(number, 3);
+        a->reverts = choose(number, 4);
+        a->resorted = choose(number, 2) == 1;
+    }
+    if (a->state == APPLY_RESTORING) {
+        a->reason = CODE_CONNECTIVITY;
     }
 }
 
@@ -530,6 +663,15 @@ static bool state_of(enum apply_state state, unsigned number, struct apply *a)
     a->target.has_health = choose(&number, 2) == 1;
     a->target.fallback_floor = choose(&number, 2) * 30;
     a->target.unit_failures = (enum unit_failures)choose(&number, 3);
+    a->target.last_resort = (enum last_resort)choose(&number, 2);
+    a->target.reboot = a->applied.reboot = (enum reboot_policy)choose(&number, 3);
+    a->applied.self_update = a->target.self_update = choose(&number, 2) == 1;
+    a->report.acked = choose(&number, 2) == 1;
+    bool on_its_way = state != APPLY_IDLE && !is_boot_trial(state);
+    if (on_its_way && choose(&number, 3) == 0) { // of what is applied
+        memcpy(a->target.digest, a->applied.digest, HASH_BYTES);
+        a->target.automatic = true;
+    }
     a->report.queued = choose(&number, 2) == 1;
     choose_memory(a, choose(&number, 6));
     unsigned next = choose(&number, 3);
@@ -550,7 +692,8 @@ static bool state_of(enum apply_state state, unsigned number, struct apply *a)
     return number == 0 && plausible;
 }
 
-#define NUMBERS (3u * ATTEMPTS_MAX * 2 * 2 * 3 * 2 * 6 * 3 * 12)
+#define NUMBERS (3u * ATTEMPTS_MAX * 2 * 2 * 3 * 2 * 6 * 3 * 12 * 36 * 3 * 8)
+#define PRIME 3571u
 
 static void every_state_takes_every_event(void **state)
 {
@@ -559,7 +702,7 @@ static void every_state_takes_every_event(void **state)
     for (int of = 0; of < APPLY_STATE_COUNT; of++) {
         // Coprime to all the choices: each stride sees all digits of all of them.
         uint64_t before = states;
-        for (unsigned number = 0; number < NUMBERS; number += 5 * STRIDE) {
+        for (unsigned number = 0; number < NUMBERS; number += PRIME * STRIDE) {
             if (state_of((enum apply_state)of, number, &now)) {
                 take_all(&now);
                 states++;

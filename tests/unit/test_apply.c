@@ -14,7 +14,7 @@
 #define MINUTE_MS (60 * 1000u)
 
 static const struct apply_rules rules = {
-    .confirm_ms = 180000, .switch_ms = 600000, .return_ms = 900000};
+    .confirm_ms = 180000, .switch_ms = 600000, .return_ms = 900000, .boot_ms = 300000};
 
 // A machine as far as apply_step() can see it.
 struct node {
@@ -22,7 +22,9 @@ struct node {
     struct apply_plan plan;
     uint64_t now_ms, unix_ns;
     uint8_t boot;
-    const char *running, *profile;
+    const char *running, *profile, *specialisation;
+    bool reboot_needed, boot_only;
+    uint64_t asleep_ms;
 };
 
 static struct apply_event event_of(struct node *n, enum apply_event_kind kind)
@@ -33,6 +35,10 @@ static struct apply_event event_of(struct node *n, enum apply_event_kind kind)
         .nonce = {(uint8_t)n->unix_ns},
         .boot_id = {n->boot},
         .running = n->running,
+        .specialisation = n->specialisation != NULL ? n->specialisation : "",
+        .reboot_needed = n->reboot_needed,
+        .asleep_ms = n->asleep_ms,
+        .boot_only = n->boot_only,
         .profile = n->profile,
         .rules = &rules,
         .attempt = n->a.attempt};
@@ -58,7 +64,18 @@ static void reboots(struct node *n)
 {
     n->boot++;
     n->now_ms = 1000;
+    n->asleep_ms = 0;
     n->running = n->profile;
+    n->reboot_needed = false;
+    boots(n);
+}
+
+// Into another system than the profile's: the boot loader, or somebody at the console.
+static void reboots_into(struct node *n, const char *running)
+{
+    n->boot++;
+    n->now_ms = 1000;
+    n->running = running;
     boots(n);
 }
 
@@ -93,7 +110,10 @@ static void tries(struct node *n, const char *running, int status)
 
 static void commits(struct node *n)
 {
-    n->profile = n->a.target.path;
+    static const char *const paths[] = {OLD, NEW, OTHER};
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        n->profile = strcmp(paths[i], n->a.target.path) == 0 ? paths[i] : n->profile;
+    }
     gets(n, EVENT_COMMITTED, CODE_OK);
 }
 
@@ -174,7 +194,7 @@ static void goes_to_checking(struct node *n, const struct apply_config *config)
     hears(n, config);
     is_now(n, "OBTAINING: QUEUE OBTAIN");
     says(n, NODE_BUILDING, CODE_OK);
-    obtains(n, NEW);
+    obtains(n, config->digest[0] == 3 ? OTHER : NEW);
     is_now(n, "CHECKING: REACH");
     says(n, NODE_CHECKING, CODE_OK);
 }
@@ -333,15 +353,14 @@ static void running_it_since_an_unconfirmed_attempt_is_tried_again(void **state)
     config.has_health = true;
     goes_to_confirming(&n, &config);
     gets(&n, EVENT_CHECKED, CODE_HEALTH);
-    waits(&n, rules.confirm_ms);
-    says(&n, NODE_STAYS, CODE_CONNECTIVITY);
+    says(&n, NODE_STAYS, CODE_HEALTH);
     hears(&n, &remedy);
     waits(&n, 1);
     config = config_of(2, 4);
     hears(&n, &config); // the admin thinks better of it
     is_now(&n, "OBTAINING: CANCEL QUEUE OBTAIN");
     obtains(&n, NEW);
-    is_now(&n, "CHECKING: REACH");
+    is_now(&n, "ARMING: ARM"); // nothing was reached since
 }
 
 static void boot_action_waits_for_the_reboot(void **state)
@@ -357,7 +376,10 @@ static void boot_action_waits_for_the_reboot(void **state)
     is_now(&n, "IDLE: DISARM QUEUE");
     says(&n, NODE_REBOOT_PENDING, CODE_OK);
     reboots(&n);
-    is_now(&n, "IDLE: QUEUE DISARM");
+    is_now(&n, "PROVING: REACH DISARM");
+    says(&n, NODE_CONFIRMING, CODE_OK);
+    is_reached(&n);
+    is_now(&n, "IDLE: DISARM QUEUE");
     says(&n, NODE_UP_TO_DATE, CODE_OK);
 }
 
@@ -439,7 +461,7 @@ static void dead_man_that_never_answers_is_not_tried(void **state)
     struct apply_config config = config_of(2, 2);
     goes_to_checking(&n, &config);
     is_reached(&n);
-    waits(&n, MINUTE_MS);
+    waits(&n, 2 * MINUTE_MS);
     is_now(&n, "IDLE: DISARM QUEUE");
     says(&n, NODE_FAILED, CODE_TIMEOUT);
     gets(&n, EVENT_ARMED, CODE_OK); // late
@@ -678,10 +700,22 @@ static void failing_revert_is_repeated_then_said(void **state)
     for (int i = 0; i < 2; i++) {
         gets(&n, EVENT_REVERTED, CODE_SWITCH);
         is_now(&n, "REVERTING:");
-        waits(&n, MINUTE_MS);
-        is_now(&n, "REVERTING: QUEUE REVERT");
+        waits(&n, (unsigned)(i + 1) * MINUTE_MS - 1);
+        is_now(&n, "REVERTING:");
+        waits(&n, 1);
+        is_now(&n, "REVERTING: REVERT");
     }
     gets(&n, EVENT_REVERTED, CODE_SWITCH);
+    is_now(&n, "REVERTING: QUEUE"); // nobody may think that the old system runs
+    says(&n, NODE_FAILED, CODE_SWITCH);
+    for (int i = 0; i < 20; i++) { // and never given up
+        waits(&n, 10 * MINUTE_MS);
+        is_now(&n, "REVERTING: REVERT");
+        gets(&n, EVENT_REVERTED, CODE_SWITCH);
+        is_now(&n, "REVERTING:");
+    }
+    waits(&n, 10 * MINUTE_MS);
+    reverts(&n);
     is_now(&n, "RETURNING: DISARM REACH");
     says(&n, NODE_ROLLED_BACK, CODE_SWITCH);
 }
@@ -1053,6 +1087,8 @@ static void reboot_into_the_new_system_while_committing_commits(void **state)
     reboots(&n);
     is_now(&n, "COMMITTING: QUEUE COMMIT");
     commits(&n);
+    is_now(&n, "PROVING: DISARM REACH"); // it had been confirmed before that boot, not since
+    is_reached(&n);
     is_now(&n, "IDLE: DISARM QUEUE");
     says(&n, NODE_UP_TO_DATE, CODE_OK);
 }
@@ -1194,9 +1230,8 @@ static void floor_holds_against_failing_health_too(void **state)
     config.has_health = true;
     goes_to_confirming(&n, &config);
     gets(&n, EVENT_CHECKED, CODE_HEALTH);
-    is_now(&n, "CONFIRMING:");
-    waits(&n, rules.confirm_ms);
     is_now(&n, "CONFIRMING: DISARM REACH");
+    says(&n, NODE_STAYS, CODE_HEALTH);
     is_reached(&n);
     is_now(&n, "CONFIRMING: CHECK"); // it may have failed for want of the network
     gets(&n, EVENT_CHECKED, CODE_OK);
@@ -1234,6 +1269,820 @@ static void remedy_is_taken_by_a_system_that_stays(void **state)
         waits(&n, 1);
         is_now(&n, "OBTAINING: DISARM QUEUE OBTAIN");
         assert_memory_equal(n.a.target.digest, remedy.digest, HASH_BYTES);
+    }
+}
+
+// --- through a boot
+
+static struct apply_config kernel_config(enum reboot_policy policy)
+{
+    struct apply_config config = config_of(2, 2);
+    config.reboot = policy;
+    return config;
+}
+
+// Confirmed and applied, but its kernel waits.
+static struct node node_before_reboot(const struct apply_config *config)
+{
+    struct node n = settled_node();
+    goes_to_committing(&n, config);
+    n.reboot_needed = true;
+    commits(&n);
+    assert_int_equal(n.a.state, APPLY_IDLE);
+    says(&n, NODE_REBOOT_PENDING, CODE_OK);
+    assert_true(n.a.unproven);
+    return n;
+}
+
+static struct node rebooting_node(const struct apply_config *config)
+{
+    struct node n = node_before_reboot(config);
+    is_reached(&n);
+    is_now(&n, "REBOOTING: REBOOT");
+    return n;
+}
+
+static struct node proving_node(const struct apply_config *config)
+{
+    struct node n = rebooting_node(config);
+    reboots(&n);
+    is_now(&n, config->has_health ? "PROVING: REACH CHECK DISARM" : "PROVING: REACH DISARM");
+    return n;
+}
+
+static void restores(struct node *n)
+{
+    n->profile = OLD;
+    gets(n, EVENT_RESTORED, CODE_OK);
+}
+
+static void kernel_is_proved_after_its_reboot(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_WHEN_NEEDED);
+    config.has_health = true;
+    struct node n = proving_node(&config);
+    says(&n, NODE_CONFIRMING, CODE_OK);
+    is_reached(&n);
+    is_now(&n, "PROVING:");
+    gets(&n, EVENT_CHECKED, CODE_OK);
+    is_now(&n, "IDLE: DISARM QUEUE");
+    says(&n, NODE_UP_TO_DATE, CODE_OK);
+    assert_false(n.a.unproven);
+    reboots(&n);
+    is_now(&n, "IDLE: QUEUE DISARM"); // once is enough
+}
+
+static void reboot_waits_for_the_acknowledgement(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_WHEN_NEEDED);
+    struct node n = node_before_reboot(&config);
+    is_now(&n, "IDLE: DISARM QUEUE");
+    struct apply_event ev = event_of(&n, EVENT_ACKED);
+    ev.seq = n.a.report.seq - 1;
+    step(&n, &ev);
+    is_now(&n, "IDLE:");
+    is_reached(&n);
+    is_now(&n, "REBOOTING: REBOOT");
+}
+
+static void calendar_reboot_waits_for_its_time(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_CALENDAR);
+    struct node n = node_before_reboot(&config);
+    is_now(&n, "IDLE: DISARM QUEUE SCHEDULE");
+    gets(&n, EVENT_DUE, CODE_OK);
+    is_now(&n, "IDLE: SCHEDULE"); // nobody knows of it yet: the next time
+    is_reached(&n);
+    is_now(&n, "IDLE:");
+    gets(&n, EVENT_DUE, CODE_OK);
+    is_now(&n, "REBOOTING: REBOOT");
+    waits(&n, 10 * MINUTE_MS);
+    is_now(&n, "IDLE: DISARM SCHEDULE");
+}
+
+static void reboot_by_hand_is_left_to_hands(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_BY_HAND);
+    struct node n = node_before_reboot(&config);
+    is_reached(&n);
+    is_now(&n, "IDLE:");
+    gets(&n, EVENT_DUE, CODE_OK); // of an older policy
+    is_now(&n, "IDLE:");
+    reboots(&n);
+    is_now(&n, "PROVING: REACH DISARM");
+}
+
+static void reboots_that_do_nothing_are_asked_for_three_times(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_WHEN_NEEDED);
+    struct node n = rebooting_node(&config);
+    for (int i = 0; i < 3; i++) {
+        is_now(&n, "REBOOTING: REBOOT");
+        waits(&n, 10 * MINUTE_MS - 1);
+        is_now(&n, "REBOOTING:");
+        waits(&n, 1);
+        is_now(&n, "IDLE: DISARM");
+        gets(&n, EVENT_QUEUED, CODE_OK);
+        n.a.report.queued = true;
+        gets(&n, EVENT_BEAT, CODE_OK);
+        says(&n, NODE_REBOOT_PENDING, CODE_OK);
+        is_reached(&n);
+    }
+    is_now(&n, "IDLE:");
+}
+
+static void unreached_after_its_boot_is_restored(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_WHEN_NEEDED);
+    struct node n = proving_node(&config);
+    assert_int_equal(n.a.deadline_ms, n.now_ms + rules.boot_ms); // boots take longer
+    waits(&n, rules.boot_ms);
+    is_now(&n, "RESTORING: QUEUE RESTORE");
+    says(&n, NODE_REVERTING, CODE_CONNECTIVITY);
+    assert_string_equal(n.a.trial.old_profile, OLD);
+    restores(&n);
+    is_now(&n, "RESTORING: REBOOT");
+    reboots(&n);
+    is_now(&n, "RETURNING: DISARM REACH");
+    says(&n, NODE_ROLLED_BACK, CODE_CONNECTIVITY);
+    assert_string_equal(n.a.applied.path, OLD);
+    is_reached(&n);
+    is_now(&n, "IDLE:");
+    config = config_of(2, 3);
+    hears(&n, &config);
+    says(&n, NODE_ROLLED_BACK, CODE_CONNECTIVITY); // judged
+}
+
+static void unhealthy_after_its_boot_is_restored_at_once(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_WHEN_NEEDED);
+    config.has_health = true;
+    struct node n = proving_node(&config);
+    gets(&n, EVENT_CHECKED, CODE_HEALTH);
+    is_now(&n, "RESTORING: QUEUE RESTORE");
+    says(&n, NODE_REVERTING, CODE_HEALTH);
+}
+
+static void restore_that_fails_goes_back_without_a_boot(void **state)
+{
+    (void)state;
+    for (int late = 0; late < 2; late++) {
+        struct apply_config config = kernel_config(REBOOT_WHEN_NEEDED);
+        struct node n = proving_node(&config);
+        waits(&n, rules.boot_ms);
+        if (late) {
+            waits(&n, 10 * MINUTE_MS); // it never ended
+        } else {
+            gets(&n, EVENT_RESTORED, CODE_COMMIT);
+        }
+        is_now(&n, "REVERTING: QUEUE REVERT");
+        reverts(&n);
+        is_now(&n, "RETURNING: DISARM REACH");
+        says(&n, NODE_ROLLED_BACK, CODE_CONNECTIVITY);
+        assert_string_equal(n.a.applied.path, OLD);
+    }
+}
+
+static void restart_while_restoring_restores_again(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_WHEN_NEEDED);
+    struct node n = proving_node(&config);
+    waits(&n, rules.boot_ms);
+    reboots_into(&n, NEW);
+    is_now(&n, "RESTORING: RESTORE QUEUE DISARM");
+    n.running = OLD; // the boot loader was written already
+    restores(&n);
+    is_now(&n, "RETURNING: DISARM REACH");
+}
+
+static void restored_system_that_does_not_boot_is_switched_to(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_WHEN_NEEDED);
+    struct node n = proving_node(&config);
+    waits(&n, rules.boot_ms);
+    restores(&n);
+    reboots_into(&n, NEW);
+    is_now(&n, "REVERTING: QUEUE REVERT");
+    gets(&n, EVENT_RESTORED, CODE_OK); // late
+    is_now(&n, "REVERTING:");
+}
+
+static void system_that_goes_down_again_and_again_is_restored(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_WHEN_NEEDED);
+    struct node n = proving_node(&config);
+    reboots(&n);
+    is_now(&n, "PROVING: REACH DISARM");
+    reboots(&n);
+    is_now(&n, "PROVING: REACH DISARM");
+    reboots(&n);
+    is_now(&n, "RESTORING: QUEUE RESTORE DISARM");
+    says(&n, NODE_REVERTING, CODE_ATTEMPTS);
+}
+
+static void boot_loader_that_starts_the_old_one_is_rolled_back(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_WHEN_NEEDED);
+    struct node n = rebooting_node(&config);
+    reboots_into(&n, OLD);
+    is_now(&n, "REVERTING: QUEUE REVERT");
+    says(&n, NODE_REVERTING, CODE_REBOOT);
+    reverts(&n);
+    is_now(&n, "RETURNING: DISARM REACH"); // not tried anew: it was not interrupted, it failed
+    says(&n, NODE_ROLLED_BACK, CODE_REBOOT);
+    assert_string_equal(n.a.applied.path, OLD);
+}
+
+static void floor_makes_an_unproven_system_stay(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_WHEN_NEEDED), remedy = config_of(3, 3);
+    config.fallback_floor = 2;
+    struct node n = proving_node(&config);
+    waits(&n, rules.boot_ms);
+    is_now(&n, "PROVING: DISARM REACH");
+    says(&n, NODE_STAYS, CODE_CONNECTIVITY);
+    boots(&n);
+    is_now(&n, "PROVING: REACH DISARM");
+    says(&n, NODE_STAYS, CODE_CONNECTIVITY);
+    for (int i = 0; i < 5; i++) { // whoever can cut the power may not force it either
+        reboots(&n);
+        is_now(&n, "PROVING: REACH DISARM");
+    }
+    waits(&n, rules.boot_ms);
+    hears(&n, &remedy);
+    waits(&n, 1);
+    is_now(&n, "OBTAINING: DISARM QUEUE OBTAIN");
+    obtains(&n, OTHER);
+    is_now(&n, "ARMING: ARM"); // nobody can be reached
+}
+
+static void inconclusive_proofs_are_bounded(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_WHEN_NEEDED);
+    config.action = ACTION_BOOT;
+    struct node n = settled_node();
+    hears(&n, &config);
+    for (unsigned attempt = 1; attempt <= 3; attempt++) {
+        assert_int_equal(n.a.attempt, attempt);
+        obtains(&n, NEW);
+        commits(&n);
+        is_reached(&n);
+        reboots(&n);
+        waits(&n, rules.boot_ms);
+        restores(&n);
+        reboots(&n);
+        is_now(&n, "RETURNING: DISARM REACH");
+        waits(&n, rules.return_ms);
+        is_now(&n, "WAITING: REACH");
+        is_reached(&n);
+    }
+    is_now(&n, "IDLE: QUEUE");
+    says(&n, NODE_ROLLED_BACK, CODE_CONNECTIVITY);
+}
+
+static void what_was_under_way_waits_for_the_proof(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_BY_HAND), later = config_of(3, 3);
+    struct node n = node_before_reboot(&config);
+    goes_to_checking(&n, &later);
+    reboots(&n);
+    is_now(&n, "PROVING: REACH DISARM");
+    is_reached(&n);
+    is_now(&n, "IDLE: DISARM QUEUE");
+    waits(&n, 1);
+    is_now(&n, "OBTAINING: QUEUE OBTAIN");
+    assert_memory_equal(n.a.target.digest, later.digest, HASH_BYTES);
+}
+
+static void verdict_is_said_again_after_the_proof(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_BY_HAND), later = config_of(3, 3);
+    struct node n = node_before_reboot(&config);
+    goes_to_trying(&n, &later);
+    tries(&n, OTHER, 2);
+    n.running = n.profile = NEW;
+    gets(&n, EVENT_REVERTED, CODE_OK);
+    says(&n, NODE_ROLLED_BACK, CODE_SWITCH);
+    is_reached(&n);
+    is_now(&n, "IDLE:");
+    reboots(&n);
+    is_now(&n, "PROVING: REACH DISARM");
+    is_reached(&n);
+    says(&n, NODE_UP_TO_DATE, CODE_OK);
+    waits(&n, 1);
+    is_now(&n, "IDLE: QUEUE");
+    says(&n, NODE_ROLLED_BACK, CODE_SWITCH);
+    assert_memory_equal(n.a.report.digest, later.digest, HASH_BYTES);
+}
+
+// The boot in a trial was the first one of what it comes back to.
+static void reboot_in_a_trial_into_an_unproven_system_proves_it_first(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_BY_HAND), later = config_of(3, 3);
+    struct node n = node_before_reboot(&config);
+    goes_to_trying(&n, &later);
+    reboots(&n);
+    is_now(&n, "REVERTING: QUEUE REVERT");
+    gets(&n, EVENT_REVERTED, CODE_OK);
+    is_now(&n, "PROVING: DISARM REACH");
+    is_reached(&n);
+    waits(&n, 1);
+    is_now(&n, "OBTAINING: QUEUE OBTAIN");
+    assert_int_equal(n.a.attempt, 2);
+}
+
+// Switched to live, after a boot into another one: that boot proves nothing.
+static void revert_to_an_unproven_system_is_no_boot_of_it(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_BY_HAND), later = config_of(3, 3);
+    struct node n = node_before_reboot(&config);
+    goes_to_trying(&n, &later);
+    reboots_into(&n, OLD);
+    n.running = NEW;
+    gets(&n, EVENT_REVERTED, CODE_OK);
+    is_now(&n, "OBTAINING: DISARM QUEUE OBTAIN");
+    assert_true(n.a.unproven);
+}
+
+static void newer_head_does_not_hide_the_reboot(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = config_of(2, 2);
+    n.boot_only = true;
+    hears(&n, &config);
+    obtains(&n, NEW);
+    is_now(&n, "COMMITTING: QUEUE COMMIT"); // it cannot be tried live
+    commits(&n);
+    says(&n, NODE_REBOOT_PENDING, CODE_OK);
+    config = config_of(2, 3);
+    hears(&n, &config);
+    says(&n, NODE_REBOOT_PENDING, CODE_OK);
+}
+
+static void hand_that_switches_elsewhere_causes_no_reboot(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_WHEN_NEEDED);
+    config.action = ACTION_BOOT;
+    struct node n = settled_node();
+    hears(&n, &config);
+    obtains(&n, NEW);
+    commits(&n);
+    is_reached(&n);
+    reboots(&n);
+    is_reached(&n);
+    n.running = OTHER; // by hand, to look for something
+    config = config_of(2, 3);
+    config.action = ACTION_BOOT;
+    config.reboot = REBOOT_WHEN_NEEDED;
+    hears(&n, &config);
+    says(&n, NODE_UP_TO_DATE, CODE_OK);
+    is_reached(&n);
+    is_now(&n, "IDLE:");
+}
+
+static void way_back_from_a_boot_is_what_the_profile_was(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_WHEN_NEEDED);
+    struct node n = settled_node();
+    n.running = OTHER; // by hand, over the profile OLD
+    n.specialisation = "work";
+    goes_to_committing(&n, &config);
+    assert_string_equal(n.a.trial.old_path, OTHER);
+    assert_string_equal(n.a.trial.specialisation, "work");
+    n.reboot_needed = true;
+    commits(&n);
+    is_reached(&n);
+    is_now(&n, "REBOOTING: REBOOT");
+    assert_string_equal(n.a.trial.old_path, OLD);
+    assert_string_equal(n.a.trial.old_profile, OLD);
+    assert_string_equal(n.a.trial.specialisation, "");
+}
+
+static void panics_while_committing_are_counted(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = config_of(2, 2);
+    goes_to_committing(&n, &config);
+    n.profile = NEW;
+    for (int i = 0; i < 3; i++) {
+        reboots(&n);
+        is_now(&n, "COMMITTING: QUEUE COMMIT");
+    }
+    reboots(&n);
+    is_now(&n, "REVERTING: QUEUE REVERT");
+    says(&n, NODE_REVERTING, CODE_ATTEMPTS);
+}
+
+static void reboot_without_a_way_back_points_nowhere_else(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = kernel_config(REBOOT_WHEN_NEEDED);
+    n.running = n.profile = NEW; // by hand, with its kernel
+    n.reboot_needed = true;
+    hears(&n, &config);
+    obtains(&n, NEW);
+    is_now(&n, "IDLE: QUEUE");
+    says(&n, NODE_REBOOT_PENDING, CODE_OK);
+    assert_false(n.a.unproven);
+    is_reached(&n);
+    is_now(&n, "REBOOTING: REBOOT");
+    assert_string_equal(n.a.trial.old_path, NEW);
+    reboots(&n);
+    is_now(&n, "IDLE: DISARM QUEUE");
+    says(&n, NODE_UP_TO_DATE, CODE_OK);
+}
+
+static void nothing_is_installed_for_a_boot_without_a_profile(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = config_of(2, 2);
+    config.action = ACTION_BOOT;
+    n.profile = "";
+    hears(&n, &config);
+    obtains(&n, NEW);
+    is_now(&n, "IDLE: QUEUE");
+    says(&n, NODE_FAILED, CODE_CONFIG);
+}
+
+// --- the last resort
+
+static void last_resort_is_a_reboot_once(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = config_of(2, 2);
+    config.last_resort = LAST_RESORT_REBOOT;
+    goes_to_trying(&n, &config);
+    tries(&n, NEW, 2);
+    reverts(&n);
+    waits(&n, rules.return_ms);
+    is_now(&n, "RETURNING: REBOOT");
+    boots(&n);
+    is_now(&n, "RETURNING: REACH REBOOT DISARM"); // it had not happened
+    reboots(&n);
+    is_now(&n, "RETURNING: REACH DISARM");
+    waits(&n, rules.return_ms);
+    is_now(&n, "IDLE:");
+}
+
+static void revert_that_fails_reboots_as_a_last_resort(void **state)
+{
+    (void)state;
+    for (int old_default = 0; old_default < 2; old_default++) {
+        struct node n = settled_node();
+        struct apply_config config = config_of(2, 2);
+        config.last_resort = LAST_RESORT_REBOOT;
+        goes_to_trying(&n, &config);
+        tries(&n, NEW, 2);
+        n.profile = old_default ? OLD : NEW;
+        for (unsigned i = 1; i <= 3; i++) {
+            gets(&n, EVENT_REVERTED, CODE_SWITCH);
+            if (i < 3) {
+                waits(&n, i * MINUTE_MS);
+            }
+        }
+        is_now(&n, old_default ? "REVERTING: QUEUE REBOOT" : "REVERTING: QUEUE");
+    }
+}
+
+static void remedy_ends_a_revert_that_fails(void **state)
+{
+    (void)state;
+    static const uint8_t asked[] = {3, 1, 2}; // another one, what ran before, the same again
+    for (size_t i = 0; i < sizeof asked; i++) {
+        struct node n = settled_node();
+        struct apply_config config = config_of(2, 2), newer = config_of(asked[i], 3);
+        goes_to_trying(&n, &config);
+        tries(&n, NEW, 2);
+        hears(&n, &newer);
+        for (unsigned times = 1; times <= 3; times++) {
+            gets(&n, EVENT_REVERTED, CODE_SWITCH);
+            is_now(&n, times < 3 ? "REVERTING:" : "REVERTING: QUEUE");
+            waits(&n, times * MINUTE_MS);
+            bool ends = times == 3 && asked[i] == 3;
+            is_now(&n, ends ? "IDLE: DISARM" : "REVERTING: REVERT");
+        }
+        if (asked[i] == 3) { // the new system still runs, and may not pass for confirmed
+            waits(&n, 1);
+            obtains(&n, NEW);
+            is_now(&n, "CHECKING: REACH");
+            is_reached(&n);
+            assert_string_equal(n.a.trial.old_path, OLD);
+        }
+    }
+}
+
+// Forbidden to go back, then asked to.
+static void release_of_what_ran_before_takes_back_what_stays(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = config_of(2, 2), back = config_of(1, 3);
+    config.fallback_floor = 2;
+    goes_to_confirming(&n, &config);
+    waits(&n, rules.confirm_ms);
+    is_now(&n, "CONFIRMING: DISARM REACH");
+    hears(&n, &back);
+    waits(&n, 1);
+    is_now(&n, "REVERTING: QUEUE REVERT");
+    reverts(&n);
+    says(&n, NODE_ROLLED_BACK, CODE_CONNECTIVITY);
+    is_reached(&n);
+    waits(&n, 1);
+    is_now(&n, "IDLE: QUEUE");
+    says(&n, NODE_UP_TO_DATE, CODE_OK);
+    assert_string_equal(n.running, OLD);
+}
+
+// --- suspends
+
+static void window_is_a_minute_longer_after_a_resume(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = config_of(2, 2);
+    goes_to_confirming(&n, &config);
+    n.now_ms += rules.confirm_ms - 1000;
+    n.asleep_ms += 60 * MINUTE_MS;
+    waits(&n, 0);
+    is_now(&n, "CONFIRMING:");
+    waits(&n, MINUTE_MS - 1);
+    is_now(&n, "CONFIRMING:");
+    waits(&n, 1);
+    is_now(&n, "REVERTING: QUEUE REVERT");
+}
+
+static void resume_early_in_the_window_changes_nothing(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = config_of(2, 2);
+    goes_to_confirming(&n, &config);
+    n.asleep_ms += 60 * MINUTE_MS;
+    waits(&n, 1000);
+    waits(&n, rules.confirm_ms - 1001);
+    is_now(&n, "CONFIRMING:");
+    waits(&n, 1);
+    is_now(&n, "REVERTING: QUEUE REVERT");
+}
+
+static void naps_do_not_prolong_the_window_for_ever(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = config_of(2, 2);
+    goes_to_confirming(&n, &config);
+    uint64_t began = n.now_ms;
+    while (n.a.state == APPLY_CONFIRMING) {
+        n.asleep_ms += MINUTE_MS;
+        waits(&n, MINUTE_MS / 2);
+        assert_true(n.now_ms - began <= rules.confirm_ms + 6 * MINUTE_MS);
+    }
+    assert_true(n.now_ms - began >= rules.confirm_ms + 5 * MINUTE_MS);
+}
+
+// --- self updates
+
+static struct node updating_node(void)
+{
+    struct node n = settled_node();
+    struct apply_config config = config_of(1, 2);
+    config.self_update = true;
+    hears(&n, &config);
+    n.unix_ns = UINT64_C(7000000000);
+    gets(&n, EVENT_UPDATE, CODE_OK);
+    is_now(&n, "OBTAINING: UPDATE");
+    assert_int_equal(n.a.updated_s, 7);
+    return n;
+}
+
+static void updates_to_committing(struct node *n)
+{
+    obtains(n, NEW);
+    is_now(n, "CHECKING: REACH");
+    is_reached(n);
+    gets(n, EVENT_ARMED, CODE_OK);
+    tries(n, NEW, 0);
+    is_reached(n);
+    is_now(n, "COMMITTING: QUEUE COMMIT");
+}
+
+static void self_update_goes_the_same_way(void **state)
+{
+    (void)state;
+    struct node n = updating_node();
+    boots(&n);
+    is_now(&n, "OBTAINING: UPDATE QUEUE DISARM");
+    updates_to_committing(&n);
+    commits(&n);
+    is_now(&n, "IDLE: DISARM QUEUE");
+    says(&n, NODE_UP_TO_DATE, CODE_OK);
+    assert_true(n.a.report.automatic);
+    struct apply_config config = config_of(1, 3); // of another host
+    hears(&n, &config);
+    says(&n, NODE_UP_TO_DATE, CODE_OK);
+    assert_string_equal(n.a.applied.path, NEW); // keeps the update
+    assert_true(n.a.report.automatic);
+}
+
+static void self_update_without_news_says_nothing(void **state)
+{
+    (void)state;
+    struct node n = updating_node();
+    uint64_t seq = n.a.report.seq;
+    assert_string_equal(n.a.target.path, "");
+    obtains(&n, OLD);
+    is_now(&n, "IDLE:");
+    assert_int_equal(n.a.report.seq, seq);
+}
+
+static void self_update_that_does_not_build_is_tried_the_next_night(void **state)
+{
+    (void)state;
+    struct node n = updating_node();
+    gets(&n, EVENT_OBTAINED, CODE_BUILD);
+    is_now(&n, "IDLE: QUEUE");
+    says(&n, NODE_FAILED, CODE_BUILD);
+    assert_true(n.a.report.automatic);
+    assert_int_equal(n.a.deadline_ms, 0);
+    gets(&n, EVENT_UPDATE, CODE_OK);
+    is_now(&n, "OBTAINING: UPDATE");
+}
+
+static void failed_self_update_says_nothing_about_the_release(void **state)
+{
+    (void)state;
+    struct node n = updating_node();
+    obtains(&n, NEW);
+    is_reached(&n);
+    gets(&n, EVENT_ARMED, CODE_OK);
+    tries(&n, NEW, 2);
+    ends_rolled_back(&n, CODE_SWITCH);
+    assert_true(n.a.report.automatic);
+    assert_string_equal(n.a.applied.path, OLD);
+    gets(&n, EVENT_UPDATE, CODE_OK);
+    obtains(&n, NEW);
+    is_now(&n, "IDLE:"); // judged: not tried again
+    struct apply_config other = config_of(3, 4), again = config_of(1, 5);
+    hears(&n, &other);
+    obtains(&n, OTHER);
+    hears(&n, &again);
+    says(&n, NODE_UP_TO_DATE, CODE_OK);
+    gets(&n, EVENT_BEAT, CODE_OK);
+    says(&n, NODE_UP_TO_DATE, CODE_OK);
+}
+
+static void interrupted_self_update_is_not_built_again(void **state)
+{
+    (void)state;
+    struct node n = updating_node();
+    obtains(&n, NEW);
+    is_reached(&n);
+    gets(&n, EVENT_ARMED, CODE_OK);
+    reboots(&n);
+    reverts(&n);
+    is_now(&n, "CHECKING: DISARM REACH");
+    assert_int_equal(n.a.attempt, 2);
+    assert_string_equal(n.a.target.path, NEW);
+}
+
+static void release_for_another_host_does_not_stop_a_self_update(void **state)
+{
+    (void)state;
+    struct node n = updating_node();
+    struct apply_config config = config_of(1, 9);
+    config.self_update = true;
+    hears(&n, &config);
+    is_now(&n, "OBTAINING: QUEUE");
+    says(&n, NODE_UP_TO_DATE, CODE_OK);
+    assert_false(n.a.report.automatic);
+    updates_to_committing(&n);
+    commits(&n);
+    assert_int_equal(n.a.applied.release, 9);
+}
+
+static void release_stops_a_self_update(void **state)
+{
+    (void)state;
+    struct node n = updating_node();
+    struct apply_config config = config_of(2, 9);
+    hears(&n, &config);
+    is_now(&n, "OBTAINING: CANCEL QUEUE OBTAIN");
+    assert_false(n.a.report.automatic);
+}
+
+static void self_update_waits_until_nothing_else_does(void **state)
+{
+    (void)state;
+    struct apply_config config = kernel_config(REBOOT_BY_HAND), build = config_of(3, 3);
+    config.self_update = true;
+    struct node n = node_before_reboot(&config);
+    gets(&n, EVENT_UPDATE, CODE_OK);
+    is_now(&n, "IDLE:"); // what is unproven may be the one to go back from
+    reboots(&n);
+    gets(&n, EVENT_UPDATE, CODE_OK);
+    is_now(&n, "PROVING:");
+    is_reached(&n);
+    hears(&n, &build);
+    gets(&n, EVENT_UPDATE, CODE_OK);
+    is_now(&n, "OBTAINING:");
+    gets(&n, EVENT_OBTAINED, CODE_BUILD);
+    gets(&n, EVENT_UPDATE, CODE_OK);
+    is_now(&n, "IDLE:");
+    gets(&n, EVENT_ASKED, CODE_OK); // hurries the build
+    is_now(&n, "OBTAINING: QUEUE OBTAIN");
+    assert_int_equal(n.a.attempt, 2);
+}
+
+static void without_the_policy_nobody_updates(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    gets(&n, EVENT_UPDATE, CODE_OK);
+    is_now(&n, "IDLE:");
+    gets(&n, EVENT_ASKED, CODE_OK);
+    is_now(&n, "IDLE:");
+}
+
+static void self_update_is_restored_after_a_bad_boot(void **state)
+{
+    (void)state;
+    struct node n = updating_node();
+    updates_to_committing(&n);
+    n.reboot_needed = true;
+    commits(&n);
+    struct apply_config config = config_of(1, 6); // a floor above all but this very configuration
+    config.fallback_floor = 6;
+    hears(&n, &config);
+    reboots(&n);
+    is_now(&n, "PROVING: REACH DISARM");
+    waits(&n, rules.boot_ms);
+    is_now(&n, "RESTORING: QUEUE RESTORE");
+    restores(&n);
+    reboots(&n);
+    says(&n, NODE_ROLLED_BACK, CODE_CONNECTIVITY);
+    assert_true(n.a.report.automatic);
+    is_reached(&n);
+    is_now(&n, "IDLE:");
+    hears(&n, &config);
+    says(&n, NODE_UP_TO_DATE, CODE_OK);
+    assert_string_equal(n.a.applied.path, OLD);
+}
+
+static void update_of_what_could_not_be_tried_live_may_be(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = config_of(2, 2);
+    config.self_update = true;
+    n.boot_only = true;
+    hears(&n, &config);
+    obtains(&n, NEW);
+    commits(&n);
+    reboots(&n);
+    is_reached(&n);
+    gets(&n, EVENT_UPDATE, CODE_OK);
+    n.boot_only = false;
+    obtains(&n, OTHER);
+    is_now(&n, "CHECKING: REACH");
+}
+
+static void units_that_failed_are_reported_by_policy(void **state)
+{
+    (void)state;
+    static const enum unit_failures policies[] = {UNIT_FAILURES_IGNORE, UNIT_FAILURES_REPORT};
+    for (size_t i = 0; i < 2; i++) {
+        struct node n = settled_node();
+        struct apply_config config = config_of(2, 2);
+        config.unit_failures = policies[i];
+        goes_to_trying(&n, &config);
+        tries(&n, NEW, 4);
+        is_reached(&n);
+        commits(&n);
+        says(&n, NODE_UP_TO_DATE, i == 0 ? CODE_OK : CODE_UNITS);
     }
 }
 
@@ -1374,6 +2223,49 @@ int main(void)
         cmocka_unit_test(floor_holds_against_failing_health_too),
         cmocka_unit_test(floor_does_not_keep_a_failed_switch),
         cmocka_unit_test(remedy_is_taken_by_a_system_that_stays),
+        cmocka_unit_test(kernel_is_proved_after_its_reboot),
+        cmocka_unit_test(reboot_waits_for_the_acknowledgement),
+        cmocka_unit_test(calendar_reboot_waits_for_its_time),
+        cmocka_unit_test(reboot_by_hand_is_left_to_hands),
+        cmocka_unit_test(reboots_that_do_nothing_are_asked_for_three_times),
+        cmocka_unit_test(unreached_after_its_boot_is_restored),
+        cmocka_unit_test(unhealthy_after_its_boot_is_restored_at_once),
+        cmocka_unit_test(restore_that_fails_goes_back_without_a_boot),
+        cmocka_unit_test(restart_while_restoring_restores_again),
+        cmocka_unit_test(restored_system_that_does_not_boot_is_switched_to),
+        cmocka_unit_test(system_that_goes_down_again_and_again_is_restored),
+        cmocka_unit_test(boot_loader_that_starts_the_old_one_is_rolled_back),
+        cmocka_unit_test(floor_makes_an_unproven_system_stay),
+        cmocka_unit_test(inconclusive_proofs_are_bounded),
+        cmocka_unit_test(what_was_under_way_waits_for_the_proof),
+        cmocka_unit_test(verdict_is_said_again_after_the_proof),
+        cmocka_unit_test(reboot_in_a_trial_into_an_unproven_system_proves_it_first),
+        cmocka_unit_test(revert_to_an_unproven_system_is_no_boot_of_it),
+        cmocka_unit_test(newer_head_does_not_hide_the_reboot),
+        cmocka_unit_test(hand_that_switches_elsewhere_causes_no_reboot),
+        cmocka_unit_test(way_back_from_a_boot_is_what_the_profile_was),
+        cmocka_unit_test(panics_while_committing_are_counted),
+        cmocka_unit_test(reboot_without_a_way_back_points_nowhere_else),
+        cmocka_unit_test(nothing_is_installed_for_a_boot_without_a_profile),
+        cmocka_unit_test(last_resort_is_a_reboot_once),
+        cmocka_unit_test(revert_that_fails_reboots_as_a_last_resort),
+        cmocka_unit_test(remedy_ends_a_revert_that_fails),
+        cmocka_unit_test(release_of_what_ran_before_takes_back_what_stays),
+        cmocka_unit_test(window_is_a_minute_longer_after_a_resume),
+        cmocka_unit_test(resume_early_in_the_window_changes_nothing),
+        cmocka_unit_test(naps_do_not_prolong_the_window_for_ever),
+        cmocka_unit_test(self_update_goes_the_same_way),
+        cmocka_unit_test(self_update_without_news_says_nothing),
+        cmocka_unit_test(self_update_that_does_not_build_is_tried_the_next_night),
+        cmocka_unit_test(failed_self_update_says_nothing_about_the_release),
+        cmocka_unit_test(interrupted_self_update_is_not_built_again),
+        cmocka_unit_test(release_for_another_host_does_not_stop_a_self_update),
+        cmocka_unit_test(release_stops_a_self_update),
+        cmocka_unit_test(self_update_waits_until_nothing_else_does),
+        cmocka_unit_test(without_the_policy_nobody_updates),
+        cmocka_unit_test(self_update_is_restored_after_a_bad_boot),
+        cmocka_unit_test(update_of_what_could_not_be_tried_live_may_be),
+        cmocka_unit_test(units_that_failed_are_reported_by_policy),
         cmocka_unit_test(refused_release_is_reported_once),
         cmocka_unit_test(refused_release_does_not_replace_a_report_that_must_arrive),
         cmocka_unit_test(number_of_reports_grows_when_the_clock_stands_still),

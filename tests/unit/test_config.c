@@ -50,6 +50,7 @@ static void smallest_configuration_has_the_defaults(void **state)
     assert_string_equal(config.profile, "/nix/var/nix/profiles/system");
     assert_int_equal(config.confirm_s, 180);
     assert_int_equal(config.switch_s, 600);
+    assert_int_equal(config.page_port, 51337);
     assert_int_equal(config.endpoint_count, 1);
     assert_int_equal(config.endpoints[0].tunnel, TUNNEL_NONE);
     assert_string_equal(config.endpoints[0].rep, "tcp://127.0.0.1:2");
@@ -72,7 +73,11 @@ static void every_key_is_understood(void **state)
         " \"state\": \"/s\", \"secrets\": \"/x\", \"floor_copy\": \"/f\", \"identity\": \"/i\","
         " \"node_user\": \"n\", \"profile\": \"/p\", \"current_system\": \"/c\","
         " \"booted_system\": \"/b\", \"path\": \"/bin\", \"confirm_seconds\": 5,"
-        " \"switch_seconds\": 6, \"return_seconds\": 7, \"poll_seconds\": 8, \"tick_seconds\": 9",
+        " \"switch_seconds\": 6, \"return_seconds\": 7, \"poll_seconds\": 8, \"tick_seconds\": 9,"
+        " \"commit_seconds\": 10, \"margin_seconds\": 11, \"boot_seconds\": 12,"
+        " \"self_update_seconds\": 60, \"kept_releases\": 4, \"boot\": \"/bo\", \"gcroots\": "
+        "\"/g\","
+        " \"node_unit\": \"u\", \"page_port\": 1024",
         &config));
     assert_true(config.trust.require_pin);
     assert_int_equal(config.epoch, 3);
@@ -91,6 +96,15 @@ static void every_key_is_understood(void **state)
     assert_int_equal(config.return_s, 7);
     assert_int_equal(config.poll_s, 8);
     assert_int_equal(config.tick_s, 9);
+    assert_int_equal(config.commit_s, 10);
+    assert_int_equal(config.margin_s, 11);
+    assert_int_equal(config.page_port, 1024);
+    assert_int_equal(config.boot_s, 12);
+    assert_int_equal(config.self_update_s, 60);
+    assert_int_equal(config.kept_releases, 4);
+    assert_string_equal(config.boot, "/bo");
+    assert_string_equal(config.gcroots, "/g");
+    assert_string_equal(config.node_unit, "u");
     assert_int_equal(config.endpoint_count, 3);
     assert_string_equal(config.endpoints[0].user, "bento-tunnel");
     assert_int_equal(config.endpoints[0].port, 22);
@@ -116,6 +130,16 @@ static void unknown_key_is_named(void **state)
         "endpoints", "prot");
 }
 
+static void page_port_is_none_or_one_that_needs_no_rights(void **state)
+{
+    struct config config;
+    MUST(open_with(*state, ENDPOINT, ", \"page_port\": 0", &config));
+    assert_int_equal(config.page_port, 0);
+    config_clear(&config);
+    refused(open_with(*state, ENDPOINT, ", \"page_port\": 80", &config), "page_port", "1023");
+    refused(open_with(*state, ENDPOINT, ", \"page_port\": 65536", &config), "page_port", "");
+}
+
 static void missing_key_is_named(void **state)
 {
     struct config config;
@@ -135,7 +159,89 @@ static void missing_key_is_named(void **state)
         "argv", "missing");
     refused(
         open_with(*state, "{\"pub\": \"a\", \"rep\": \"b\"}", "", &config), "tunnel", "missing");
-    refused(open_with(*state, "{\"tunnel\": \"tor\"}", "", &config), "tunnel", "tor");
+    refused(open_with(*state, "{\"tunnel\": \"tor\"}", "", &config), "host", "missing");
+    refused(open_with(*state, "{\"tunnel\": \"i2p\"}", "", &config), "tunnel", "i2p");
+}
+
+#define ONION "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa27.onion"
+
+static void tor_endpoint_has_the_brokers_ports_and_the_local_socks_port(void **state)
+{
+    struct config config;
+    char name[ENDPOINT_NAME_BYTES];
+    MUST(open_with(*state,
+        "{\"tunnel\": \"tor\", \"host\": \"" ONION "\"},"
+        "{\"tunnel\": \"tor\", \"host\": \"" ONION "\", \"socks_port\": 9150,"
+        " \"pub_port\": 1, \"rep_port\": 2, \"cache_port\": 3}",
+        ", \"cache_port\": 4", &config));
+    const struct endpoint *tor = config.endpoints;
+    assert_int_equal(tor[0].tunnel, TUNNEL_TOR);
+    assert_int_equal(tor[0].port, 9050);
+    assert_int_equal(tor[0].pub_port, PUB_PORT);
+    assert_int_equal(tor[0].rep_port, REP_PORT);
+    assert_int_equal(tor[0].cache_port, 0);
+    assert_null(tor[0].pub);
+    assert_int_equal(tor[1].port, 9150);
+    assert_int_equal(tor[1].pub_port, 1);
+    assert_int_equal(tor[1].rep_port, 2);
+    assert_int_equal(tor[1].cache_port, 3);
+    assert_int_equal(config.cache_port, 4);
+    endpoint_name(&tor[1], name);
+    assert_string_equal(name, "tor://" ONION ":1");
+    config_clear(&config);
+}
+
+// What would leave Tor, or be more than a word for socat.
+static void only_onion_services_are_reached_through_tor(void **state)
+{
+    static const char *const bad[] = {"server.example", "127.0.0.1", "a.onion", ONION ".example",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa2:.onion", ""};
+    struct config config;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct buf endpoint = {0};
+        buf_printf(&endpoint, "{\"tunnel\": \"tor\", \"host\": \"%s\"}", bad[i]);
+        refused(open_with(*state, buf_text(&endpoint), "", &config), "host", "onion service");
+        buf_clear(&endpoint);
+    }
+}
+
+static void command_names_its_local_ports_or_its_own(void **state)
+{
+    struct config config;
+    char name[ENDPOINT_NAME_BYTES];
+    MUST(open_with(*state,
+        "{\"tunnel\": \"command\", \"argv\": [\"vpn\", \"-l{pub},{rep}\", \"{cache}\"]}", "",
+        &config));
+    assert_null(config.endpoints[0].pub);
+    endpoint_name(&config.endpoints[0], name);
+    assert_string_equal(name, "command vpn -l{pub},{rep} {cache}");
+    config_clear(&config);
+    refused(
+        open_with(*state, "{\"tunnel\": \"command\", \"argv\": [\"vpn\", \"{pub}\"]}", "", &config),
+        "argv", "{rep}");
+    refused(open_with(*state,
+                "{\"tunnel\": \"command\", \"argv\": [\"vpn\", \"{pub}\", \"{rep}\"],"
+                " \"pub\": \"tcp://a:1\"}",
+                "", &config),
+        "pub", "");
+}
+
+static void ssh_config_is_an_absolute_path(void **state)
+{
+    struct config config;
+    struct buf endpoint = {0};
+    buf_printf(&endpoint,
+        "{\"tunnel\": \"ssh\", \"host\": \"a\", \"host_key\": \"%s\", \"ssh_config\": \"/x\"}",
+        line_of_key(9));
+    MUST(open_with(*state, buf_text(&endpoint), "", &config));
+    assert_string_equal(config.endpoints[0].ssh_config, "/x");
+    config_clear(&config);
+    buf_clear(&endpoint);
+    buf_printf(&endpoint,
+        "{\"tunnel\": \"ssh\", \"host\": \"a\", \"host_key\": \"%s\", \"ssh_config\": \"x\"}",
+        line_of_key(9));
+    refused(open_with(*state, buf_text(&endpoint), "", &config), "ssh_config", "absolute path");
+    buf_clear(&endpoint);
 }
 
 // What would be an option, or more than a word, in the argv of ssh.
@@ -263,7 +369,12 @@ int main(void)
         with_folder(smallest_configuration_has_the_defaults),
         with_folder(every_key_is_understood),
         with_folder(unknown_key_is_named),
+        with_folder(page_port_is_none_or_one_that_needs_no_rights),
         with_folder(missing_key_is_named),
+        with_folder(tor_endpoint_has_the_brokers_ports_and_the_local_socks_port),
+        with_folder(only_onion_services_are_reached_through_tor),
+        with_folder(command_names_its_local_ports_or_its_own),
+        with_folder(ssh_config_is_an_absolute_path),
         with_folder(bad_host_or_user_is_refused),
         with_folder(bad_host_key_is_refused),
         with_folder(signer_twice_is_refused),

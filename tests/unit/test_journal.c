@@ -17,7 +17,10 @@ static void legalise(struct apply_config *config, const char *name, enum action 
     text_of(config->path, sizeof config->path, name, 60);
     config->action = action;
     config->unit_failures = (enum unit_failures)(UNIT_FAILURES_ROLLBACK - (unsigned)action);
-    config->has_health = false;
+    config->last_resort = (enum last_resort)(action % 2);
+    config->reboot = (enum reboot_policy)(REBOOT_CALENDAR - (unsigned)action);
+    config->has_health = config->self_update = config->automatic = false;
+    config->units_failed = config->boot_only = false;
 }
 
 // Padding holds nothing. (gcc 12 leaves that behind the last member alone.)
@@ -40,10 +43,15 @@ static void fill(struct apply *a)
     legalise(&a->target, "/nix/store/target", ACTION_BOOT);
     legalise(&a->next, "/nix/store/next", ACTION_DRY);
     legalise(&a->applied, "/nix/store/applied", ACTION_SWITCH);
+    legalise(&a->before, "/nix/store/before", ACTION_BOOT);
     text_of(a->trial.new_path, sizeof a->trial.new_path, "/nix/store/new", 50);
     text_of(a->trial.old_path, sizeof a->trial.old_path, "/nix/store/old", 51);
     text_of(a->trial.old_profile, sizeof a->trial.old_profile, "/nix/store/profile", 52);
-    a->reached = a->healthy = a->stays = a->report.queued = false;
+    text_of(a->trial.specialisation, sizeof a->trial.specialisation, "work", 20);
+    text_of(a->before_profile, sizeof a->before_profile, "/nix/store/before-profile", 53);
+    a->reached = a->healthy = a->stays = a->cut_off = a->unconfirmed = a->units_failed = false;
+    a->resorted = a->unproven = a->started = a->planned = false;
+    a->report.queued = a->report.acked = a->report.automatic = false;
     a->reason = CODE_HEALTH;
     a->report.state = NODE_TRYING;
     a->report.code = CODE_UNITS;
@@ -80,7 +88,10 @@ static void every_field_round_trips(void **state)
     fill(&a);
     round_trip(&a);
     bool *const flags[] = {&a.target.has_health, &a.next.has_health, &a.applied.has_health,
-        &a.reached, &a.healthy, &a.stays, &a.report.queued};
+        &a.before.has_health, &a.target.self_update, &a.target.automatic, &a.target.units_failed,
+        &a.target.boot_only, &a.reached, &a.healthy, &a.stays, &a.cut_off, &a.unconfirmed,
+        &a.units_failed, &a.resorted, &a.unproven, &a.started, &a.planned, &a.report.queued,
+        &a.report.acked, &a.report.automatic};
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
         *flags[i] = true;
         round_trip(&a);
@@ -116,19 +127,25 @@ static void largest_record_is_written(void **state)
     struct journal journal;
     struct apply a, back;
     memset(&a, 0xff, sizeof a);
-    char *const paths[] = {a.target.path, a.next.path, a.applied.path, a.trial.new_path,
-        a.trial.old_path, a.trial.old_profile};
+    char *const paths[] = {a.target.path, a.next.path, a.applied.path, a.before.path,
+        a.before_profile, a.trial.new_path, a.trial.old_path, a.trial.old_profile};
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         text_of(paths[i], STORE_PATH_BYTES_MAX + 1, "/nix/store/", STORE_PATH_BYTES_MAX);
     }
-    struct apply_config *const configs[] = {&a.target, &a.next, &a.applied};
-    for (size_t i = 0; i < 3; i++) {
+    text_of(a.trial.specialisation, sizeof a.trial.specialisation, "", SPECIALISATION_BYTES_MAX);
+    struct apply_config *const configs[] = {&a.target, &a.next, &a.applied, &a.before};
+    for (size_t i = 0; i < sizeof configs / sizeof configs[0]; i++) {
         configs[i]->action = ACTION_DRY;
         configs[i]->unit_failures = UNIT_FAILURES_ROLLBACK;
-        configs[i]->has_health = true;
+        configs[i]->last_resort = LAST_RESORT_REBOOT;
+        configs[i]->reboot = REBOOT_CALENDAR;
+        configs[i]->has_health = configs[i]->self_update = configs[i]->automatic = true;
+        configs[i]->units_failed = configs[i]->boot_only = true;
     }
     a.state = APPLY_WAITING;
-    a.reached = a.healthy = a.stays = a.report.queued = true;
+    a.reached = a.healthy = a.stays = a.cut_off = a.unconfirmed = a.units_failed = true;
+    a.resorted = a.unproven = a.started = a.planned = true;
+    a.report.queued = a.report.acked = a.report.automatic = true;
     a.reason = a.report.code = a.refused_code = CODE_COUNT - 1;
     a.report.state = NODE_STATE_COUNT - 1;
     for (unsigned i = 0; i < APPLY_MEMORIES; i++) {

@@ -54,11 +54,50 @@ static void endpoints_become_tunnels(void **state)
         "{\"tunnel\":\"none\",\"pub\":\"tcp://[::1]:7000\",\"rep\":\"tcp://[::1]:8000\"}");
 }
 
+#define ONION "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.onion"
+
+static void onion_endpoints_become_tor_tunnels(void **state)
+{
+    (void)state;
+    becomes("tor://" ONION,
+        "{\"tunnel\":\"tor\",\"host\":\"" ONION "\",\"pub_port\":23686,\"rep_port\":23687}");
+    becomes("tor://" ONION ":80",
+        "{\"tunnel\":\"tor\",\"host\":\"" ONION "\",\"pub_port\":80,\"rep_port\":81}");
+    becomes("tor://" ONION ":80,443",
+        "{\"tunnel\":\"tor\",\"host\":\"" ONION "\",\"pub_port\":80,\"rep_port\":443}");
+}
+
+static void forwarded_cache_is_in_both_configurations(void **state)
+{
+    (void)state;
+    struct err e;
+    json_t *config;
+    struct fleet_node node = {.name = "alpha", .tunnel_key_line = HOST_KEY};
+    struct fleet fleet = {.epoch = 1,
+        .trust.threshold = 1,
+        .endpoint_count = 2,
+        .endpoints = {"ssh://server", "tor://" ONION},
+        .host_key = HOST_KEY,
+        .cache_forward = 5000};
+    struct buf line = {0};
+    assert_true(server_node_config(&fleet, &config, &e));
+    assert_int_equal(json_integer_value(json_object_get(config, "cache_port")), 5000);
+    for (size_t i = 0; i < 2; i++) {
+        json_t *one = json_array_get(json_object_get(config, "endpoints"), i);
+        assert_int_equal(json_integer_value(json_object_get(one, "cache_port")), 5000);
+    }
+    json_decref(config);
+    assert_true(server_authorized_key(&fleet, &node, &line));
+    assert_non_null(strstr(buf_text(&line), ",permitopen=\"127.0.0.1:5000\",permitlisten="));
+    buf_clear(&line);
+}
+
 static void bad_endpoints_are_named(void **state)
 {
     (void)state;
     static const char *const bad[] = {"http://x", "ssh://", "ssh://a@", "ssh://a@b:0",
-        "ssh://a@b:70000", "ssh://a@b:2x", "tcp://h:1,", "tcp://[::1", "server"};
+        "ssh://a@b:70000", "ssh://a@b:2x", "tcp://h:1,", "tcp://[::1", "server", "tor://",
+        "tor://server", "tor://" ONION ":0", "tor://" ONION ".com"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         struct err e;
         if (endpoint(bad[i], HOST_KEY, &e)) {
@@ -80,13 +119,14 @@ static void authorized_key_allows_two_forwards_and_nothing_else(void **state)
 {
     (void)state;
     struct fleet_node node = {.name = "alpha", .tunnel_key_line = HOST_KEY " root@alpha"};
+    struct fleet fleet = {0};
     struct buf line = {0};
-    assert_true(server_authorized_key(&node, &line));
+    assert_true(server_authorized_key(&fleet, &node, &line));
     assert_string_equal(buf_text(&line),
         "restrict,port-forwarding,permitopen=\"127.0.0.1:23686\",permitopen=\"127.0.0.1:23687\","
         "permitlisten=\"127.0.0.1:1\",command=\"/bin/false\" " HOST_KEY " alpha\n");
     node.tunnel_key_line = NULL;
-    assert_false(server_authorized_key(&node, &line));
+    assert_false(server_authorized_key(&fleet, &node, &line));
     buf_clear(&line);
 }
 
@@ -133,6 +173,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(endpoints_become_tunnels),
+        cmocka_unit_test(onion_endpoints_become_tor_tunnels),
+        cmocka_unit_test(forwarded_cache_is_in_both_configurations),
         cmocka_unit_test(bad_endpoints_are_named),
         cmocka_unit_test(ssh_without_host_key_is_an_error),
         cmocka_unit_test(authorized_key_allows_two_forwards_and_nothing_else),

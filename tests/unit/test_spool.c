@@ -140,6 +140,7 @@ static void acks_round_trip_and_no_damage_gets_through(void **state)
         for (size_t i = 0; i < count; i++) {
             acks->list[i].seq = UINT64_MAX - i;
             memset(acks->list[i].hash, (int)(7 + i), HASH_BYTES);
+            acks->list[i].refused = i == 1;
         }
         acks_encode(acks, &message);
         assert_recodes(&parser, buf_bytes(&message));
@@ -170,9 +171,10 @@ static void most_acks_fit_their_file_and_one_more_is_refused(void **state)
     wire_put_array(&message, ACKS_MAX + 1);
     for (size_t i = 0; i <= ACKS_MAX; i++) {
         static const uint8_t hash[HASH_BYTES];
-        wire_put_array(&message, 2);
+        wire_put_array(&message, 3);
         wire_put_u64(&message, i);
         wire_put_hash(&message, hash);
+        wire_put_bool(&message, false);
     }
     MUST_FAIL(acks_decode(buf_bytes(&message), back, &e), CODE_FORMAT);
     buf_clear(&message);

@@ -454,20 +454,6 @@ static void dead_man_of_another_trial_does_nothing(void **state)
     assert_decision(DECISION_OPEN);
 }
 
-static void dead_man_waits_for_its_time_and_can_be_disarmed(void **state)
-{
-    (void)state;
-    begin_trial(lab.new);
-    struct step deadman = STEP("revert", lab.old, lab.old, "600000");
-    start_step(&deadman);
-    struct pollfd gone = {.fd = deadman.pidfd, .events = POLLIN};
-    assert_int_equal(poll(&gone, 1, 300), 0);
-    kill(deadman.pid, SIGTERM);
-    assert_int_equal(end_step(&deadman), 128 + SIGTERM);
-    assert_runs(lab.new);
-    assert_decision(DECISION_OPEN);
-}
-
 // Whoever decides first has decided; the other one does nothing.
 static void commit_and_dead_man_never_both_act(void **state)
 {
@@ -533,6 +519,14 @@ static void on_try_ended(void *context, enum job_kind kind, const struct job_rec
     loop_stop(waiting->loop);
 }
 
+static void on_try_started(void *context, enum job_kind kind, const struct job_key *of, bool ok)
+{
+    (void)context;
+    (void)kind;
+    (void)of;
+    assert_true(ok);
+}
+
 static void on_run_changed(void *context)
 {
     struct waiting *waiting = context;
@@ -560,12 +554,16 @@ static void revert_ends_a_hanging_switch(struct step revert)
     assert_true(
         inotify_add_watch(waiting.notify, "/run", IN_CREATE | IN_MOVED_TO | IN_DELETE) >= 0);
     loop_fd(waiting.loop, waiting.notify, on_run_changed, &waiting);
-    struct jobs *jobs = jobs_open(waiting.loop, folder, lab.self, on_try_ended, &waiting, &e);
+    const struct job_listener listener = {on_try_started, on_try_ended, &waiting};
+    struct jobs *jobs =
+        jobs_open(waiting.loop, JOB_RUNNER_SESSION, folder, lab.self, &listener, &e);
     assert_non_null(jobs);
     jobs_forget(jobs, JOB_TRY);
     struct step try = STEP("try", lab.hangs);
     const char *environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
-    MUST(jobs_start(jobs, JOB_TRY, &key, try.argv, environment, 600000, false, &e));
+    const struct job_spec spec = {
+        .kind = JOB_TRY, .key = key, .argv = try.argv, .env = environment, .limit_ms = 600000};
+    MUST(jobs_start(jobs, &spec, &e));
     loop_timer_set(patience, PATIENCE_MS);
     loop_run(waiting.loop); // until it hangs
     assert_false(waiting.told);
@@ -622,7 +620,6 @@ int main(void)
         cmocka_unit_test(dead_man_acts_without_bento_apply),
         cmocka_unit_test(dead_man_leaves_a_commit_alone),
         cmocka_unit_test(dead_man_of_another_trial_does_nothing),
-        cmocka_unit_test(dead_man_waits_for_its_time_and_can_be_disarmed),
         cmocka_unit_test(commit_and_dead_man_never_both_act),
         cmocka_unit_test(try_switches_and_passes_the_status_on),
         cmocka_unit_test(try_after_a_revert_does_nothing),

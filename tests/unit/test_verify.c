@@ -647,16 +647,31 @@ static void forget_keeps_needed_configurations(void **state)
     store(folder, &b);
     assert_int_equal(mkdirat(folder->fd, "0123.new", 0700), 0); // a crash in the middle of a store
     const uint8_t *needed[] = {a.digest};
-    kept_forget(folder->fd, needed, 1);
+    kept_forget(folder->fd, needed, 1, 0);
     assert_int_equal(count_entries(folder->fd), 1);
     struct opened opened;
     MUST(kept_open(folder->fd, a.digest, &a.identity, &opened, &e));
     opened_clear(&opened);
-    kept_forget(folder->fd, needed, 0);
+    kept_forget(folder->fd, needed, 0, 0);
     assert_int_equal(count_entries(folder->fd), 0);
     packed_clear(&a);
     packed_clear(&b);
     buf_clear(&plain);
+}
+
+static void forget_spares_the_newest_of_the_others(void **state)
+{
+    struct folder *folder = *state;
+    static const char *const names[] = {"aaaa", "bbbb", "cccc.update", "dddd.new"};
+    for (size_t i = 0; i < 4; i++) {
+        struct timespec times[2] = {{.tv_sec = 1000 + (time_t)i}, {.tv_sec = 1000 + (time_t)i}};
+        assert_int_equal(mkdirat(folder->fd, names[i], 0700), 0);
+        assert_int_equal(utimensat(folder->fd, names[i], times, 0), 0);
+    }
+    kept_forget(folder->fd, NULL, 0, 2);
+    assert_int_equal(count_entries(folder->fd), 2);
+    assert_true(fs_exists(folder->fd, "bbbb"));
+    assert_true(fs_exists(folder->fd, "cccc.update"));
 }
 
 int main(void)
@@ -682,6 +697,7 @@ int main(void)
         with_folder(kept_configuration_that_was_damaged_does_not_open),
         with_folder(nothing_of_a_bundle_lies_on_the_disk_in_clear),
         with_folder(forget_keeps_needed_configurations),
+        with_folder(forget_spares_the_newest_of_the_others),
     };
     return cmocka_run_group_tests(tests, start_sodium, NULL);
 }

@@ -58,6 +58,7 @@ static const struct row rows[] = {
     {"applied, runs the expected path", VIEW_UP_TO_DATE, SEVERITY_DONE, REMOTE_SAME, NODE_UP_TO_DATE, .settled = true},
     {"applied, no path expected", VIEW_UP_TO_DATE, SEVERITY_DONE, REMOTE_UNPINNED, NODE_UP_TO_DATE, .expected = "", .running = Q, .profile = Q, .settled = true},
     {"self update built the expected path", VIEW_UP_TO_DATE, SEVERITY_DONE, REMOTE_SAME, NODE_UP_TO_DATE, .automatic = true, .settled = true},
+    {"applied, some units failed", VIEW_UP_TO_DATE, SEVERITY_DONE, REMOTE_SAME, NODE_UP_TO_DATE, CODE_UNITS, .settled = true, .tells_code = true},
     {"has no profile to speak of", VIEW_UP_TO_DATE, SEVERITY_DONE, REMOTE_SAME, NODE_UP_TO_DATE, .profile = "", .settled = true},
     {"applied more than once by hand", VIEW_EXTRA_LOGS, SEVERITY_DONE, REMOTE_SAME, NODE_UP_TO_DATE, .repeated = true, .settled = true},
     {"runs what its self update built", VIEW_AUTO_UPGRADED, SEVERITY_DONE, REMOTE_OTHER, NODE_UP_TO_DATE, .automatic = true, .running = Q, .profile = Q, .settled = true},
@@ -65,6 +66,7 @@ static const struct row rows[] = {
     {"dry-activated", VIEW_DRY, SEVERITY_DONE, REMOTE_OTHER, NODE_DRY, .running = Q, .profile = Q, .settled = true},
 
     {"kernel is not the booted one", VIEW_REBOOT_PENDING, SEVERITY_PENDING, REMOTE_SAME, NODE_UP_TO_DATE, .reboot = true, .settled = true},
+    {"kernel is not the booted one, some units failed", VIEW_REBOOT_PENDING, SEVERITY_PENDING, REMOTE_SAME, NODE_UP_TO_DATE, CODE_UNITS, .reboot = true, .settled = true, .tells_code = true},
     {"installed for the next boot", VIEW_REBOOT_PENDING, SEVERITY_PENDING, REMOTE_OTHER, NODE_REBOOT_PENDING, .reboot = true, .running = Q, .settled = true},
     {"self update waits for the next boot", VIEW_REBOOT_PENDING, SEVERITY_PENDING, REMOTE_OTHER, NODE_REBOOT_PENDING, .reboot = true, .automatic = true, .running = Q, .profile = Q, .settled = true},
 

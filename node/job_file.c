@@ -1,0 +1,155 @@
+#include "job_file.h"
+
+#include "fs.h"
+#include "log.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NO_UNIT "-"
+
+const char *job_word(enum job_kind kind)
+{
+#define JOB_WORD(name, word) [JOB_##name] = word,
+    static const char *const words[] = {JOB_KINDS(JOB_WORD)};
+    return words[kind];
+}
+
+int job_file_open(int dir, enum job_kind kind)
+{
+    return openat(dir, job_word(kind), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+bool job_file_preallocate(int dir, enum job_kind kind, struct err *e)
+{
+    CLEANUP_FD fd = job_file_open(dir, kind);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        return err_set(e, CODE_IO, "cannot open the job file %s: %m", job_word(kind));
+    }
+    if (st.st_size >= JOB_FILE_BYTES) {
+        return true;
+    }
+    char blank[JOB_FILE_BYTES];
+    memset(blank, ' ', sizeof blank);
+    size_t missing = sizeof blank - (size_t)st.st_size;
+    if (pwrite(fd, blank, missing, st.st_size) != (ssize_t)missing || fsync(fd) != 0) {
+        return err_set(e, CODE_IO, "cannot preallocate the job file %s: %m", job_word(kind));
+    }
+    return fs_sync_dir(dir, e);
+}
+
+bool job_file_is_locked(int fd)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        return true;
+    }
+    flock(fd, LOCK_UN);
+    return false;
+}
+
+// Goes into the argv of systemctl.
+static bool is_unit(const char *name)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
+    return strncmp(name, "bento-", 6) == 0 && name[strspn(name, allowed)] == '\0';
+}
+
+static enum job_state state_of(const struct job_record *record, bool locked)
+{
+    if (record->status >= 0) {
+        return JOB_STATE_ENDED;
+    }
+    if (locked) {
+        return JOB_STATE_RUNNING;
+    }
+    return record->pid == 0 && record->unit[0] != '\0' ? JOB_STATE_PENDING : JOB_STATE_LOST;
+}
+
+static void parse(int fd, bool locked, struct job_record *record)
+{
+    char line[JOB_FILE_BYTES + 1] = "", hex[HASH_HEX_BYTES], unit[JOB_UNIT_BYTES] = NO_UNIT;
+    int version, pid, status, session = 0;
+    struct job_key key;
+    *record = (struct job_record){.state = JOB_STATE_NONE};
+    if (pread(fd, line, JOB_FILE_BYTES, 0) <= 0) {
+        return;
+    }
+    line[strcspn(line, "\n")] = '\0'; // a version 1 is shorter, what follows is not its
+    if (sscanf(line, "%d %64s %u %d %d %d %95s", &version, hex, &key.attempt, &pid, &status,
+            &session, unit) < 5 ||
+        version < 1 || !hex_decode(hex, strlen(hex), key.digest, HASH_BYTES)) {
+        return;
+    }
+    *record = (struct job_record){.key = key, .pid = pid, .session = session, .status = status};
+    if (is_unit(unit)) {
+        strcpy(record->unit, unit);
+    }
+    record->state = state_of(record, locked);
+}
+
+void job_file_read(int fd, struct job_record *record)
+{
+    // Before reading: what ends in between has then written its status.
+    bool locked = job_file_is_locked(fd);
+    parse(fd, locked, record);
+}
+
+void job_file_read_locked(int fd, struct job_record *record)
+{
+    parse(fd, true, record);
+}
+
+static bool write_line(int fd, const char *text, struct err *e)
+{
+    char line[JOB_FILE_BYTES];
+    size_t len = strlen(text);
+    ASSERT(len < sizeof line);
+    memset(line, ' ', sizeof line);
+    memcpy(line, text, len);
+    line[sizeof line - 1] = '\n';
+    if (pwrite(fd, line, sizeof line, 0) != (ssize_t)sizeof line || fdatasync(fd) != 0) {
+        return err_set(e, CODE_IO, "cannot record a job: %m");
+    }
+    return true;
+}
+
+bool job_file_write(int fd, const struct job_record *record, struct err *e)
+{
+    char hex[HASH_HEX_BYTES], text[JOB_FILE_BYTES];
+    hex_encode(record->key.digest, HASH_BYTES, hex);
+    int n = snprintf(text, sizeof text, "2 %s %u %d %d %d %s", hex, record->key.attempt,
+        (int)record->pid, record->status, (int)record->session,
+        record->unit[0] != '\0' ? record->unit : NO_UNIT);
+    ASSERT(n > 0 && (size_t)n < sizeof text);
+    return write_line(fd, text, e);
+}
+
+bool job_file_clear(int fd, struct err *e)
+{
+    return write_line(fd, "", e);
+}
+
+bool job_file_revoke(int dir, enum job_kind kind)
+{
+    CLEANUP_FD fd = job_file_open(dir, kind);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        return false;
+    }
+    struct job_record record;
+    struct err e;
+    parse(fd, false, &record);
+    if (record.state != JOB_STATE_PENDING) {
+        return false;
+    }
+    record.unit[0] = '\0';
+    if (!job_file_write(fd, &record, &e)) {
+        log_warning("job not taken back kind=%s error=\"%s\"", job_word(kind), e.text);
+        return false;
+    }
+    return true;
+}
