@@ -1,5 +1,6 @@
 #!/bin/sh
-# The tunnel account opens the broker's two ports and nothing else.
+# The tunnel account opens the broker's two ports and nothing else: with both layers, the key's line and sshd's configuration,
+# and with either of them alone as far as it reaches.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
@@ -47,22 +48,54 @@ except ConnectionError:
 refused() {
     status=0
     (tunnel "$@") >"$LAB/ssh.out" 2>"$LAB/ssh.log" </dev/null || status=$?
-    [ "$status" != 0 ] && [ "$status" != 124 ] && [ ! -s "$LAB/ssh.out" ]
+    # The account's shell, nologin, has nothing but this to say.
+    [ "$status" != 0 ] && [ "$status" != 124 ] && ! grep -qv 'This account is currently not available' "$LAB/ssh.out"
 }
 
-expect "PUB answers through the tunnel" [ "$(forward 127.0.0.1:23686)" = 0053500000200000 ]
-expect "REP answers through the tunnel" [ "$(forward 127.0.0.1:23687)" = 0053500000310000 ]
-expect "sshd's own port does not" [ -z "$(forward "$lab_hub:$lab_ssh_port")" ]
-expect "nor does the broker's port under another name" [ -z "$(forward "localhost:23687")" ]
-expect "nor does the admin socket" [ -z "$(forward "$fleet_admin_socket")" ]
-expect "no command" refused "$lab_tunnel_user@$lab_hub" id
-expect "no shell" refused "$lab_tunnel_user@$lab_hub"
-expect "no terminal" refused -tt "$lab_tunnel_user@$lab_hub"
-expect "no listener on the server" refused -N -T -R 127.0.0.1:9999:127.0.0.1:22 "$lab_tunnel_user@$lab_hub"
-expect "no listener of the server's choice" refused -N -T -R 127.0.0.1:0:127.0.0.1:22 "$lab_tunnel_user@$lab_hub"
-expect "not even the one that permitlisten names" refused -N -T -R 127.0.0.1:1:127.0.0.1:22 "$lab_tunnel_user@$lab_hub"
-expect "no Unix listener on the server" refused -N -T -R /root/remote.sock:127.0.0.1:22 "$lab_tunnel_user@$lab_hub"
+account=$lab_tunnel_user@$lab_hub
+no_more_than_two_ports() {
+    expect "$1: PUB answers through the tunnel" [ "$(forward 127.0.0.1:23686)" = 0053500000200000 ]
+    expect "$1: REP answers through the tunnel" [ "$(forward 127.0.0.1:23687)" = 0053500000310000 ]
+    expect "$1: sshd's own port does not" [ -z "$(forward "$lab_hub:$lab_ssh_port")" ]
+    expect "$1: nor does the broker's port under another name" [ -z "$(forward "localhost:23687")" ]
+    expect "$1: no connection for standard input and output" refused -W "$lab_hub:$lab_ssh_port" "$account"
+    expect "$1: no command" refused "$account" id
+    expect "$1: no shell" refused "$account"
+    expect "$1: no terminal" refused -tt "$account"
+    expect "$1: no subsystem" refused -s "$account" sftp
+    expect "$1: no listener on the server" refused -N -T -R 127.0.0.1:9999:127.0.0.1:22 "$account"
+    expect "$1: no listener for everybody" refused -N -T -R '*:9999:127.0.0.1:22' "$account"
+    expect "$1: no listener of the server's choice" refused -N -T -R 127.0.0.1:0:127.0.0.1:22 "$account"
+    expect "$1: not even the one that permitlisten names" refused -N -T -R 127.0.0.1:1:127.0.0.1:22 "$account"
+    expect "$1: no password" refused -N -T -o PubkeyAuthentication=no "$account"
+}
+
+# Only sshd's configuration speaks of these: restrict does not close them.
+no_sockets() {
+    expect "$1: the admin socket does not answer" [ -z "$(forward "$fleet_admin_socket")" ]
+    expect "$1: no Unix listener on the server" refused -N -T -R /tmp/remote.sock:127.0.0.1:22 "$account"
+    expect "$1: none is there" [ ! -e /tmp/remote.sock ]
+}
+
+restart() {
+    kill "$(cat "$LAB/sshd.pid")"
+    wait "$(cat "$LAB/sshd.pid")" || :
+    lab_sshd_start
+}
+
+no_more_than_two_ports "both"
+no_sockets "both"
+
+sed 's/.*\(ssh-ed25519 .*\)/\1/' "$LAB/authorized" | lab_authorize
+no_more_than_two_ports "sshd_config alone"
+no_sockets "sshd_config alone"
+
+lab_authorize <"$LAB/authorized"
+sed -i '/^Match User/,$d' /etc/ssh/sshd_config
+restart
+no_more_than_two_ports "authorized_keys alone"
+
 ssh-keygen -q -t ed25519 -N '' -f /root/stranger
 key=/root/stranger
-expect "no stranger" refused "$lab_tunnel_user@$lab_hub" id
+expect "no stranger" refused "$account" id
 finish

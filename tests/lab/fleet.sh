@@ -2,7 +2,10 @@
 # A fleet on the lab's hosts, set up with the commands that a user types: the broker and the admin on the hub, nodes router,
 # alpha and beta. Sourced after lab.sh; everything is called inside.
 #
-#   fleet_new              repository /root/fleet, admin's key, nodes enrolled and started, broker started
+# On a node with systemd (LAB_SYSTEMD, see lab.sh) bento runs as the units that its system brings, from its own store path, and
+# comes up by itself whenever the node is booted. On others program.sh stands in for the service manager.
+#
+#   fleet_new              repository /root/fleet, admin's key, nodes enrolled and started, broker started. $fleet_nodes: which
 #   host_write NODE ATTRS  what a host is, as Nix attributes (tests/fleet/utils/mksystem.nix): 'mode = "ok"; text = "two";'
 #   broker_start, broker_stop, node_start NODE, node_stop NODE
 #   shown NODE KEY         a field of bento-status --json; shows NODE KEY VALUE: it is that
@@ -45,12 +48,16 @@ fleet_repository() {
     fleet_id=$(nix eval --raw -f /root/fleet/fleet.nix fleet)
     rm -rf /root/fleet/hosts
     cp -R "$LAB_PROJECT/tests/fleet/hosts" "$LAB_PROJECT/tests/fleet/utils" /root/fleet/
+    case " $fleet_nodes " in
+    *' alpha '* | *' beta '*) ;;
+    *) rm -r /root/fleet/hosts/servers ;;
+    esac
     cat >/root/fleet/fleet.nix <<NIX
 {
   fleet = "$fleet_id";
   signers = [ "$(cat /root/.ssh/id_ed25519.pub)" ];
   broker = {
-    endpoints = [ "ssh://$lab_tunnel_user@$lab_hub:$lab_ssh_port" ];
+    endpoints = [ ${fleet_endpoints:-"\"ssh://$lab_tunnel_user@$lab_hub:$lab_ssh_port\""} ];
     host_key = "$(lab_host_key)";
     admin = "$fleet_admin_socket";
   };
@@ -109,10 +116,19 @@ node_install() {
 
 # What the boot loader and stage 2 do: the system of the default entry becomes the booted and the current one.
 node_boot() {
+    if lab_has_systemd "$1"; then
+        lab_exec "$1" systemctl reboot 2>>"$LAB/$1.install.out" || return 1
+        lab_rebooted "$1"
+        return
+    fi
     lab_exec "$1" sh -ec 'ln -sfn "$1" /run/booted-system; "$1/activate"' sh "$(boot_entry_of "$1")" >>"$LAB/$1.install.out" 2>&1
 }
 
 node_start() {
+    if lab_has_systemd "$1"; then
+        lab_exec "$1" systemctl start bento-apply bento-node
+        return
+    fi
     for fleet_program in bento-apply bento-node; do
         sh "$LAB_SOURCE/on.sh" "$1" sh "$LAB_SOURCE/program.sh" "$fleet_program" 2>>"$LAB/$1.$fleet_program.log" &
         echo "$!" >"$LAB/$1.$fleet_program.pid"
@@ -120,6 +136,10 @@ node_start() {
 }
 
 node_stop() {
+    if lab_has_systemd "$1"; then
+        lab_exec "$1" systemctl stop bento-node bento-apply
+        return
+    fi
     for fleet_program in bento-node bento-apply; do
         fleet_pid=$(cat "$LAB/$1.$fleet_program.pid")
         kill "$fleet_pid" 2>/dev/null || :
@@ -177,5 +197,11 @@ fleet_logs() {
         [ -s "$fleet_log" ] || continue
         echo "--- $(basename "$fleet_log" .log)" >&2
         tail -n "${FLEET_LOG_LINES:-8}" "$fleet_log" >&2
+    done
+    for fleet_node in $fleet_nodes; do
+        lab_has_systemd "$fleet_node" || continue
+        echo "--- journal of $fleet_node" >&2
+        journalctl -q --no-pager -o short-monotonic -D "$LAB/$fleet_node/var/log/journal" \
+            -n "$((${FLEET_LOG_LINES:-8} * 4))" >&2
     done
 }

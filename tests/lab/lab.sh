@@ -6,12 +6,17 @@
 #   lab_exec NODE COMMAND…  in a node
 #   lab_cut NODE, lab_restore NODE    the cable of a node
 #   lab_crash NODE          power switch: all its processes die at once, its disk stays; lab_up starts it again
+#   lab_rebooted NODE       waits until a node with systemd has ended by itself (reboot, poweroff), and starts it again
 #   lab_sshd                a real sshd with the tunnel account; keys: lab_authorize
 #   wait_for SECONDS MESSAGE COMMAND…
 #
 # The script itself runs on the hub, 10.77.0.1, a host like the others: the broker, the sshd and the admin live there. Nothing
 # survives the script's end, however it ends, and nothing outside the namespaces is touched but one temporary folder. As root
 # and as an ordinary user (user namespaces).
+#
+# Process 1 of a node is a placeholder, or with LAB_SYSTEMD=1 (all nodes) or LAB_SYSTEMD='NODE…' (these) the machine's systemd,
+# with a few units of its own (lab_units) and those of the system that the boot loader's entry names; see boot.sh. That needs
+# root and a cgroup2 file system, and skips the script elsewhere.
 
 lab_network=10.77.0
 lab_hub=$lab_network.1
@@ -38,12 +43,18 @@ lab_enter() {
     lab_own_folder=$(realpath "$LAB_SOURCE")
     LAB_PROJECT=$(realpath "$lab_own_folder/../..")
     lab_check_tools
+    [ -z "${LAB_SYSTEMD-}" ] || lab_check_systemd
     LAB=$(mktemp -d "${TMPDIR:-/tmp}/bento-lab.XXXXXX")
     chmod 755 "$LAB"
     LAB_UID=$(id -u) LAB_GID=$(id -g) LAB_INSIDE=1
     export LAB LAB_UID LAB_GID LAB_INSIDE LAB_PROJECT LAB_SOURCE="$lab_own_folder"
     LAB_SHARED="$LAB $LAB_PROJECT ${BENTO_BIN-} ${LAB_SHARED-}"
     export LAB_SHARED
+    if [ -n "${LAB_SYSTEMD-}" ]; then
+        LAB_CGROUP=$(lab_cgroup2)/$(basename "$LAB")
+        mkdir "$LAB_CGROUP"
+        export LAB_SYSTEMD LAB_CGROUP
+    fi
 
     # (unshare's own stderr is dropped: it complains whenever its child ends by a signal.)
     set -- --mount --net --pid --uts --ipc --fork --mount-proc --kill-child --propagation private -- \
@@ -86,6 +97,19 @@ lab_end() {
     # Store paths are read-only, also for their owner.
     chmod -R u+rwX "$LAB" 2>/dev/null || :
     rm -rf "$LAB"
+    [ -z "${LAB_CGROUP-}" ] || find "$LAB_CGROUP" -depth -type d -exec rmdir {} +
+}
+
+# Where the cgroup2 file system is.
+lab_cgroup2() {
+    awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts
+}
+
+lab_check_systemd() {
+    [ "$(id -u)" = 0 ] || lab_skip "nodes with systemd need root"
+    [ -x /lib/systemd/systemd ] || lab_skip "/lib/systemd/systemd is not installed"
+    [ -n "$(lab_cgroup2)" ] || lab_skip "nodes with systemd need a cgroup2 file system, none is mounted"
+    [ -w "$(lab_cgroup2)/cgroup.procs" ] || lab_skip "nodes with systemd need a writable $(lab_cgroup2)"
 }
 
 lab_check_tools() {
@@ -176,7 +200,7 @@ wait_for() {
             echo "waited $lab_seconds s in vain: $lab_message" >&2
             return 1
         fi
-        sleep 0.05
+        sleep 0.25
     done
 }
 
@@ -196,24 +220,81 @@ lab_up() {
         if [ ! -e "$LAB/$lab_node/.link" ]; then
             lab_count=$((lab_count + 1))
             lab_disk "$lab_node"
+            mkfifo "$LAB/$lab_node/.go"
             echo "$lab_count" >"$LAB/$lab_node/.link"
+            ! lab_wants_systemd "$lab_node" || lab_units "$lab_node"
         fi
-        lab_boot "$lab_node"
+        lab_boot "$lab_node" || return 1
     done
+}
+
+lab_wants_systemd() {
+    case " ${LAB_SYSTEMD-} " in
+    ' 1 ' | *" $1 "*) return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
+lab_has_systemd() {
+    [ -e "$LAB/$1/.systemd" ]
+}
+
+# What a node with systemd has of the machine's units: a list of what is there, so that nothing else ever starts.
+lab_units() {
+    : >"$LAB/$1/.systemd"
+    lab_folder=$LAB/$1/opt/lab/units
+    mkdir -p "$lab_folder/sysinit.target.wants" "$lab_folder/sockets.target.wants" "$LAB/$1/etc/systemd" "$LAB/$1/var/log/journal"
+    for lab_unit in multi-user.target basic.target sysinit.target local-fs.target sockets.target timers.target paths.target \
+        slices.target network.target network-online.target shutdown.target umount.target final.target \
+        reboot.target poweroff.target systemd-reboot.service systemd-poweroff.service dbus.socket dbus.service \
+        systemd-journald.socket systemd-journald-dev-log.socket systemd-journald.service systemd-journal-flush.service; do
+        cp "/lib/systemd/system/$lab_unit" "$lab_folder/" || return 1
+    done
+    ln -s ../systemd-journald.service ../systemd-journal-flush.service "$lab_folder/sysinit.target.wants/"
+    ln -s ../dbus.socket "$lab_folder/sockets.target.wants/"
+    # As on NixOS: all other units are the system's.
+    ln -s /etc/static/systemd/system "$LAB/$1/etc/systemd/system"
+    tr -d - </proc/sys/kernel/random/uuid >"$LAB/$1/etc/machine-id"
 }
 
 lab_boot() {
     rm -f "$LAB/$1/.up"
-    unshare --mount --net --uts --ipc --propagation private -- \
-        sh "$LAB_SOURCE/host.sh" "$LAB/$1" "$LAB_SHARED" sleep infinity 2>"$LAB/$1.boot.log" &
-    lab_holder=$!
-    echo "$lab_holder" >"$LAB/$1/.pid"
+    if lab_has_systemd "$1"; then
+        lab_start_systemd "$1"
+    else
+        lab_start "$1"
+    fi
+    echo "$!" >"$LAB/$1/.holder"
     wait_for 10 "start of node $1, see $LAB/$1.boot.log" [ -e "$LAB/$1/.up" ] || return 1
     lab_number=$(lab_link "$1")
-    ip link add "lab$lab_number" type veth peer name eth0 netns "$lab_holder" || return 1
+    ip link add "lab$lab_number" type veth peer name eth0 netns "$(lab_pid "$1")" || return 1
     ip link set "lab$lab_number" master lab up
     lab_exec "$1" sh -c "hostname $1; ip link set lo up
-        ip address add $lab_network.$lab_number/24 dev eth0; ip link set eth0 up"
+        ip address add $lab_network.$lab_number/24 dev eth0; ip link set eth0 up" || return 1
+    timeout 10 sh -c 'echo go >"$1"' sh "$LAB/$1/.go" || return 1
+    ! lab_has_systemd "$1" || wait_for 20 "systemd of node $1, see $LAB/$1.boot.log" lab_systemd_up "$1"
+}
+
+lab_start() {
+    unshare --mount --net --uts --ipc --propagation private -- \
+        sh "$LAB_SOURCE/host.sh" "$LAB/$1" "$LAB_SHARED" sleep infinity 2>"$LAB/$1.boot.log" &
+}
+
+# unshare stays, and ends as its child did: by SIGHUP after a reboot, by SIGINT after a poweroff.
+lab_start_systemd() {
+    mkdir -p "$LAB_CGROUP/$1"
+    # shellcheck disable=SC2016 # the inner shell's
+    LAB_SYSTEMD_HOST=1 sh -c 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"' sh "$LAB_CGROUP/$1" \
+        unshare --mount --net --uts --ipc --pid --cgroup --fork --kill-child --propagation private -- \
+        sh "$LAB_SOURCE/host.sh" "$LAB/$1" "$LAB_SHARED" sh "$LAB_SOURCE/boot.sh" 2>"$LAB/$1.boot.log" &
+}
+
+# Everything that is to start at boot has started, or failed to.
+lab_systemd_up() {
+    case $(lab_exec "$1" systemctl is-system-running 2>/dev/null) in
+    running | degraded) return 0 ;;
+    *) return 1 ;;
+    esac
 }
 
 lab_exec() {
@@ -228,7 +309,7 @@ lab_restore() {
     ip link set "lab$(lab_link "$1")" up
 }
 
-# Pids of the processes of a node, its holder included.
+# Pids of the processes of a node, its first one included.
 lab_pids() {
     lab_space=$(readlink "/proc/$(lab_pid "$1")/ns/net") || return 0
     for lab_process in /proc/[0-9]*; do
@@ -238,17 +319,35 @@ lab_pids() {
     done
 }
 
+# (Under systemd the kernel ends everything together with process 1, which is among them.)
 lab_crash() {
     lab_victims=$(lab_pids "$1")
     # shellcheck disable=SC2086 # a list
     kill -9 $lab_victims 2>/dev/null || :
-    wait "$(lab_pid "$1")" 2>/dev/null || :
+    lab_gone "$1"
+}
+
+# After the end of a node's first process.
+lab_gone() {
+    wait "$(cat "$LAB/$1/.holder")" 2>/dev/null || :
+    ip link delete "lab$(lab_link "$1")" 2>/dev/null || :
     # The link goes away with the network that it led to.
     wait_for 5 "end of node $1" lab_unlinked "$1"
 }
 
 lab_unlinked() {
     ! ip link show "lab$(lab_link "$1")" >/dev/null 2>&1
+}
+
+# No process 1 any more. (What is left of one that ended has no namespaces.)
+lab_ended() {
+    ! readlink "/proc/$(lab_pid "$1")/ns/net" >/dev/null 2>&1
+}
+
+# lab_rebooted NODE [SECONDS]
+lab_rebooted() {
+    wait_for "${2:-30}" "node $1 to end by itself" lab_ended "$1" || return 1
+    lab_gone "$1" && lab_boot "$1"
 }
 
 # ---- inside: the sshd ------------------------------------------------------------------------------------------------------
@@ -295,6 +394,11 @@ Match User $lab_tunnel_user
     PermitTunnel no
     PasswordAuthentication no
 CONF
+    lab_sshd_start
+}
+
+# With /etc/ssh/sshd_config as it is.
+lab_sshd_start() {
     mkdir -p /run/sshd /var/empty
     # sshd's privilege separation fails for uid 0 of a user namespace, so there it runs as the user again.
     set -- /usr/sbin/sshd -D -e -f /etc/ssh/sshd_config
