@@ -222,7 +222,8 @@ class Broker:
             try:
                 stream.sendall(data)
             except OSError:
-                self.subscribers.remove(stream)
+                with contextlib.suppress(ValueError):  # another thread that publishes was first
+                    self.subscribers.remove(stream)
 
     def tells(self, lie):
         if self.lie:
