@@ -96,7 +96,6 @@ void way_try_again(struct step *s); // the same target, another attempt
 void way_returned_in_vain(struct step *s);
 void way_reached_again(struct step *s); // WAITING
 
-void way_reboot(struct step *s);
 void way_reboot_maybe(struct step *s);
 void way_prove(struct step *s);
 void way_proven_maybe(struct step *s);

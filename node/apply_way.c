@@ -609,7 +609,7 @@ static void record_boot_trial(struct step *s)
     }
 }
 
-void way_reboot(struct step *s)
+static void reboot(struct step *s)
 {
     s->a->reboots++;
     record_boot_trial(s);
@@ -623,7 +623,7 @@ void way_reboot_maybe(struct step *s)
     const struct apply *a = s->a;
     bool free = a->state == APPLY_IDLE && a->deadline_ms == 0 && !has_next(a);
     if (free && a->report.acked && may_reboot(s)) {
-        way_reboot(s);
+        reboot(s);
     }
 }
 

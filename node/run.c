@@ -54,21 +54,24 @@ static bool start(const struct config *config, const char *folder, const char *c
     return true;
 }
 
-int run_command(const struct config *config, const char *const *argv, const char *extra_environment)
+static int run(const struct config *config, const char *folder, const char *const *argv,
+    const char *extra_environment)
 {
     pid_t pid;
     int pidfd;
-    return start(config, NULL, argv, extra_environment, STDERR_FILENO, &pid, &pidfd)
+    return start(config, folder, argv, extra_environment, STDERR_FILENO, &pid, &pidfd)
                ? wait_for(pid, pidfd)
                : NOT_STARTED;
 }
 
+int run_command(const struct config *config, const char *const *argv, const char *extra_environment)
+{
+    return run(config, NULL, argv, extra_environment);
+}
+
 int run_command_in(const struct config *config, const char *folder, const char *const *argv)
 {
-    pid_t pid;
-    int pidfd;
-    return start(config, folder, argv, NULL, STDERR_FILENO, &pid, &pidfd) ? wait_for(pid, pidfd)
-                                                                          : NOT_STARTED;
+    return run(config, folder, argv, NULL);
 }
 
 int run_limited(const struct config *config, const char *const *argv, uint64_t limit_ms)
