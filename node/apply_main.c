@@ -105,14 +105,6 @@ static void on_ended(void *context, enum job_kind kind, const struct job_record 
     agent_turn(context);
 }
 
-// A loop that hangs is killed and started anew; its jobs do not notice.
-static void on_watchdog(void *context)
-{
-    struct agent *agent = context;
-    notify_watchdog();
-    loop_timer_set(agent->watchdog, (uint64_t)notify_watchdog_ms());
-}
-
 static void on_stop(void *context)
 {
     loop_stop(((struct agent *)context)->loop);
@@ -217,10 +209,7 @@ static bool serve(struct agent *agent, enum job_runner runner, struct err *e)
     on_spool(agent);
     on_update(agent);
     notify_ready();
-    if (notify_watchdog_ms() > 0) {
-        agent->watchdog = loop_timer(agent->loop, true, on_watchdog, agent);
-        on_watchdog(agent);
-    }
+    notify_feed_watchdog(agent->loop, &agent->watchdog);
     log_info("bento-apply ready state=%s", apply_state_name(agent->apply.state));
     loop_run(agent->loop);
     notify_stopping();

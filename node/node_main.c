@@ -98,13 +98,6 @@ static void on_inotify(void *context)
     on_spool(node);
 }
 
-static void on_watchdog(void *context)
-{
-    struct node *node = context;
-    notify_watchdog();
-    loop_timer_set(node->watchdog, (uint64_t)notify_watchdog_ms());
-}
-
 static void on_stop(void *context)
 {
     loop_stop(((struct node *)context)->loop);
@@ -142,10 +135,7 @@ static bool serve(struct node *node, struct err *e)
     }
     node->page = page_open(node->loop, &node->config, &node->spool, node->link, on_asked, node);
     on_spool(node);
-    if (notify_watchdog_ms() > 0) {
-        node->watchdog = loop_timer(node->loop, true, on_watchdog, node);
-        on_watchdog(node);
-    }
+    notify_feed_watchdog(node->loop, &node->watchdog);
     notify_ready();
     log_info("bento-node ready endpoints=%zu", node->config.endpoint_count);
     loop_run(node->loop);

@@ -66,3 +66,18 @@ int notify_watchdog_ms(void)
         return 0;
     return (int)(period / 2000);
 }
+
+static void on_watchdog(void *context)
+{
+    struct loop_watch **timer = context;
+    notify_watchdog();
+    loop_timer_set(*timer, (uint64_t)notify_watchdog_ms());
+}
+
+void notify_feed_watchdog(struct loop *loop, struct loop_watch **timer)
+{
+    if (notify_watchdog_ms() > 0) {
+        *timer = loop_timer(loop, true, on_watchdog, timer);
+        on_watchdog(timer);
+    }
+}
