@@ -8,7 +8,7 @@ bento_unit_test(server admin)
 add_test(NAME e2e/publish
     COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/admin/publish.sh $<TARGET_FILE_DIR:bento-broker>
     $<TARGET_FILE_DIR:bento-pub>)
-set_tests_properties(e2e/publish PROPERTIES LABELS e2e TIMEOUT 180 SKIP_RETURN_CODE 77)
+set_tests_properties(e2e/publish PROPERTIES LABELS e2e TIMEOUT 900 SKIP_RETURN_CODE 77)
 
 # --wait against a real bento-broker.
 bento_unit_test(follow admin broker)

@@ -9,5 +9,5 @@ if(Python3_FOUND)
     add_test(NAME e2e/broker
         COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/e2e/test_broker.py
             $<TARGET_FILE:bento-broker>)
-    set_tests_properties(e2e/broker PROPERTIES LABELS e2e TIMEOUT 180)
+    set_tests_properties(e2e/broker PROPERTIES LABELS e2e TIMEOUT 900)
 endif()

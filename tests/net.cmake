@@ -9,10 +9,10 @@ function(bento_net_test name timeout)
 endfunction()
 
 foreach(test ssh tor weather idle)
-    bento_net_test(${test} 900 sh ${CMAKE_CURRENT_LIST_DIR}/net/${test}.sh)
+    bento_net_test(${test} 1800 sh ${CMAKE_CURRENT_LIST_DIR}/net/${test}.sh)
 endforeach()
 foreach(test transfer broker)
-    bento_net_test(${test} 300 sh ${CMAKE_CURRENT_LIST_DIR}/net/python.sh ${test}.py)
+    bento_net_test(${test} 900 sh ${CMAKE_CURRENT_LIST_DIR}/net/python.sh ${test}.py)
 endforeach()
 
 # A broker that lies: its machines keep both cores busy. LIAR_SEED=n repeats one scenario; BENTO_LONG=1: 10 000 of them.
@@ -22,4 +22,4 @@ set_tests_properties(net/liar PROPERTIES LABELS "net;attacks" RUN_SERIAL ON)
 # The link itself, over sockets of its own: waits for ticks that do not come.
 bento_unit_test(link node_link)
 target_link_options(test_link PRIVATE -Wl,--wrap=clock_boottime_ms)
-set_tests_properties(unit/link PROPERTIES LABELS net TIMEOUT 180)
+set_tests_properties(unit/link PROPERTIES LABELS net TIMEOUT 600)

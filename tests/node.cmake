@@ -7,7 +7,7 @@ function(bento_sim_test name)
     add_executable(test_${name} sim/test_${name}.c)
     target_link_libraries(test_${name} PRIVATE ${ARGN} cmocka)
     add_test(NAME sim/${name} COMMAND test_${name})
-    set_tests_properties(sim/${name} PROPERTIES LABELS "sim;apply" TIMEOUT 60)
+    set_tests_properties(sim/${name} PROPERTIES LABELS "sim;apply" TIMEOUT 300)
 endfunction()
 bento_sim_test(apply_table apply_core)
 bento_sim_test(apply_sim apply_core)
@@ -20,14 +20,14 @@ target_link_libraries(apply_core_quick PUBLIC proto)
 add_executable(apply_sim_long sim/test_apply_sim.c)
 target_link_libraries(apply_sim_long PRIVATE apply_core_quick cmocka)
 add_test(NAME sim/apply_sim_long COMMAND apply_sim_long 100000)
-set_tests_properties(sim/apply_sim_long PROPERTIES LABELS "sim;apply" TIMEOUT 120)
+set_tests_properties(sim/apply_sim_long PROPERTIES LABELS "sim;apply" TIMEOUT 300)
 
 # node/APPLY.md is what the state machine does: compared here, written anew by the target apply-md.
 # Tries millions of combinations.
 add_executable(apply_table_md sim/apply_table_md.c)
 target_link_libraries(apply_table_md PRIVATE apply_core_quick)
 add_test(NAME sim/apply_md COMMAND apply_table_md ${PROJECT_SOURCE_DIR}/node/APPLY.md)
-set_tests_properties(sim/apply_md PROPERTIES LABELS "sim;apply" TIMEOUT 120)
+set_tests_properties(sim/apply_md PROPERTIES LABELS "sim;apply" TIMEOUT 300)
 add_custom_target(apply-md COMMAND apply_table_md > ${PROJECT_SOURCE_DIR}/node/APPLY.md VERBATIM)
 
 bento_unit_test(config node_common)
@@ -52,7 +52,7 @@ bento_unit_test(trial node_apply)
 target_compile_definitions(test_trial PRIVATE
     BENTO_APPLY="$<TARGET_FILE:bento-apply>" FLEET="${CMAKE_CURRENT_SOURCE_DIR}/fleet")
 add_dependencies(test_trial bento-apply)
-set_tests_properties(unit/trial PROPERTIES LABELS e2e TIMEOUT 300)
+set_tests_properties(unit/trial PROPERTIES LABELS e2e TIMEOUT 900)
 
 # Waits for real processes: not what one wants to wait for at every save.
 set_tests_properties(unit/job PROPERTIES LABELS e2e)

@@ -5,7 +5,7 @@ endforeach()
 
 add_test(NAME unit/purity COMMAND ${CMAKE_CURRENT_LIST_DIR}/unit/test_purity.sh
     ${CMAKE_NM} ${CMAKE_C_COMPILER} $<TARGET_FILE:proto>)
-set_tests_properties(unit/purity PROPERTIES LABELS unit TIMEOUT 60)
+set_tests_properties(unit/purity PROPERTIES LABELS unit TIMEOUT 300)
 
 # proto/vectors against our decoders, a node's checks in their order, and the broker's replies
 bento_unit_test(vectors node_apply PkgConfig::JANSSON)
@@ -22,5 +22,5 @@ if(BENTO_PYTHON3)
     add_test(NAME unit/protocol_text
         COMMAND ${BENTO_PYTHON3} -B ${CMAKE_CURRENT_LIST_DIR}/vectors/check_protocol.py)
     set_tests_properties(unit/vectors_made unit/protocol_text
-        PROPERTIES LABELS unit TIMEOUT 60 SKIP_RETURN_CODE 77)
+        PROPERTIES LABELS unit TIMEOUT 300 SKIP_RETURN_CODE 77)
 endif()

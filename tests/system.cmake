@@ -5,7 +5,7 @@ set(BENTO_BIN ${CMAKE_BINARY_DIR}/bin)
 # Exit status 77: skipped, and the output says why.
 foreach(check format shell includes)
     add_test(NAME lint/${check} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/lint/${check}.sh)
-    set_tests_properties(lint/${check} PROPERTIES LABELS lint TIMEOUT 300 SKIP_RETURN_CODE 77)
+    set_tests_properties(lint/${check} PROPERTIES LABELS lint TIMEOUT 600 SKIP_RETURN_CODE 77)
 endforeach()
 
 function(bento_e2e_test name script timeout)
@@ -14,9 +14,9 @@ function(bento_e2e_test name script timeout)
         ENVIRONMENT BENTO_BIN=${BENTO_BIN})
 endfunction()
 
-bento_e2e_test(demo ${PROJECT_SOURCE_DIR}/script/demo 180)
+bento_e2e_test(demo ${PROJECT_SOURCE_DIR}/script/demo 900)
 foreach(test lab systemd tunnel trees modes bad_input)
-    bento_e2e_test(${test} ${CMAKE_CURRENT_SOURCE_DIR}/e2e/${test}.sh 300)
+    bento_e2e_test(${test} ${CMAKE_CURRENT_SOURCE_DIR}/e2e/${test}.sh 900)
 endforeach()
 
 # A bento of the future, for tests that go back from it: its journal has a version that the one of today cannot read.

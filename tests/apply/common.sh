@@ -28,7 +28,7 @@ publish() {
 deploy() {
     deploy_attributes=$1
     shift
-    publish "$deploy_attributes" --wait=50 "$@"
+    publish "$deploy_attributes" --wait=240 "$@"
 }
 
 deploy_ends_with() {

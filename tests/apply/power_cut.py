@@ -8,9 +8,10 @@ import machine
 from life import Life, until_killed_or_applied
 from trial import Trial
 
-# Not BENTO_LONG: what decides where a life goes on, and every fourth call of what a step starts.
+# Not BENTO_LONG: of what decides where a life goes on every ninth call, of a step's own calls every fourth, of those of what it
+# starts every ninth.
 LIFE_NAMES = None if kill.LONG else ["pwrite64", "fsync"]
-LIFE_STEP, STEP = 6, 4
+LIFE_STEP, OWN_STEP, CHILD_STEP = 9, 4, 9
 IN_TRIAL = ("ARMING", "TRYING", "CONFIRMING")  # profile and boot entry are the old system's
 
 
@@ -106,8 +107,8 @@ def cut_revert(trial, point, cut):
 
 def cut_step(step):
     cuts = Cuts(Trial)
-    for names, children in ((kill.OF_STEPS, False), (kill.OF_CHILDREN, True)):
-        for point in kill.points(names, step=STEP, children=children):
+    for names, children, width in ((kill.OF_STEPS, False, OWN_STEP), (kill.OF_CHILDREN, True, CHILD_STEP)):
+        for point in kill.points(names, step=width, children=children):
             cuts.begin()
             cuts.machine.switch(cuts.it.new, "test")
             step(cuts.it, point, cuts.cut)

@@ -45,7 +45,7 @@ class Trial:
         """Kills the step everywhere. Of its own calls, then of those of the programs that it starts."""
         self.machine.save()
         for names, children in ((kill.OF_STEPS, False), (kill.OF_CHILDREN, True)):
-            for number, point in enumerate(kill.points(names, step=2 if children else 1, children=children)):
+            for number, point in enumerate(kill.points(names, step=5 if children else 1, children=children)):
                 for recovery in recoveries if kill.LONG else [recoveries[number % len(recoveries)]]:
                     self.machine.restore()
                     result = self.run(step, point)

@@ -15,7 +15,7 @@ from nacl import signing
 
 from forge import string
 
-DEADLINE_S = 30
+DEADLINE_S = 120
 TRAPS = ["nix", "nix-store", "nix-env", "nix-build", "nix-instantiate", "nix-prefetch-url", "git", "ssh"]
 NO_FLOOR = (0, 0, None)
 

@@ -88,7 +88,7 @@ mkdir -p /root/fleet/hosts/servers/secrets/alpha
 printf '%s' "$secret" >/root/fleet/hosts/servers/secrets/alpha/password
 echo "$in_tree" >/root/fleet/hosts/router/planted.txt
 deploy() {
-    VERBOSE=1 bento-pub --wait=60 "$@" >>"$LAB/deploy.log" 2>&1
+    VERBOSE=1 bento-pub --wait=240 "$@" >>"$LAB/deploy.log" 2>&1
 }
 need "both words are deployed" deploy
 

@@ -5,7 +5,7 @@ set -eu
 . "$(dirname "$0")/common.sh"
 
 need "a fleet" fleet_new
-need "a first deploy" bento-pub --wait=60
+need "a first deploy" bento-pub --wait=240
 
 # Of everything that a failed command may not have touched.
 fingerprint() {
@@ -195,5 +195,5 @@ logged=$(($(wc -l <"$LAB/broker.log") - lines))
 expect "garbage is logged, with a rate limit ($logged lines)" [ "$logged" -le 20 ]
 expect "the broker is unharmed" kill -0 "$broker_pid"
 host_write router 'mode = "ok"; text = "after garbage";'
-expect "and serves" bento-pub --wait=60
+expect "and serves" bento-pub --wait=240
 finish

@@ -7,7 +7,7 @@ set -eu
 
 fleet_node_settings=$(echo "$fleet_node_settings" | jq '.switch_seconds = 5')
 need "a fleet" fleet_new
-need "a first deploy" bento-pub --wait=60
+need "a first deploy" bento-pub --wait=240
 text=0
 
 # deploy ATTRIBUTES ARGUMENTS…: a new system for the router, followed to its end.
@@ -16,7 +16,7 @@ deploy() {
     host_write router "text = \"run $text\"; $1"
     shift
     deploy_status=0
-    bento-pub --wait=60 router "$@" >"$LAB/deploy.log" 2>&1 || deploy_status=$?
+    bento-pub --wait=240 router "$@" >"$LAB/deploy.log" 2>&1 || deploy_status=$?
 }
 
 deploy_ends_with() {

@@ -19,7 +19,7 @@ import tempfile
 import time
 
 BROKER = os.path.abspath(sys.argv[1])  # also of those who import this
-DEADLINE_S = 20
+DEADLINE_S = 90
 GET_HEAD, GET_TICKET, GET_BLOB, PUT_STATUS = 1, 2, 3, 4
 GET_RELEASE, MISSING_BLOBS, PUT_BLOB, PUBLISH, GET_STATUSES, GET_HISTORY = range(16, 22)
 ZEROS = bytes(32)

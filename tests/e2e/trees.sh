@@ -13,7 +13,7 @@ printf '#!/bin/sh\n' >$host/tool
 chmod 755 $host/tool
 
 deploy() {
-    bento-pub --wait=60 "$@" >"$LAB/deploy.log" 2>&1
+    bento-pub --wait=240 "$@" >"$LAB/deploy.log" 2>&1
 }
 
 need "the first deploy" deploy

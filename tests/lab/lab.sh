@@ -190,9 +190,11 @@ lab_inside() {
     lab_count=1
 }
 
-# wait_for SECONDS MESSAGE COMMAND…: until the command succeeds. False, with MESSAGE, when it still does not.
+# wait_for SECONDS MESSAGE COMMAND…: until the command succeeds. False, with MESSAGE, when it still does not. SECONDS are those of
+# a quiet machine: a busy one gets some times as long.
+lab_patience=6
 wait_for() {
-    lab_seconds=$1 lab_message=$2
+    lab_seconds=$(($1 * lab_patience)) lab_message=$2
     shift 2
     lab_deadline=$(($(date +%s) + lab_seconds))
     until "$@"; do

@@ -12,7 +12,7 @@ set -eu
 # Nothing here is about a window that is too short.
 fleet_node_settings=$(echo "$fleet_node_settings" | jq '.confirm_seconds = 60')
 fleet_new
-bento-pub --wait=60 >"$LAB/deploy.log" 2>&1 || :
+bento-pub --wait=240 >"$LAB/deploy.log" 2>&1 || :
 need "alpha follows the first release" wait_for 30 "alpha" up_to_date alpha
 for node in router beta; do node_stop "$node"; done
 

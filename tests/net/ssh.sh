@@ -13,7 +13,7 @@ set -eu
 fleet_node_settings=$(echo "$fleet_node_settings" | jq '.confirm_seconds = 60')
 fleet_new
 for node in alpha beta; do host_write "$node" 'mode = "ok"; text = "word-that-nobody-should-read";'; done
-bento-pub --wait=60 >"$LAB/deploy.log" 2>&1 || :
+bento-pub --wait=240 >"$LAB/deploy.log" 2>&1 || :
 for node in $fleet_nodes; do
     need "$node follows the first release" up_to_date "$node"
 done
@@ -190,7 +190,7 @@ arrived() {
 }
 need "20 MB are published" publish
 cuts=0
-deadline=$(($(date +%s) + 100))
+deadline=$(($(date +%s) + 400))
 until arrived || [ "$(date +%s)" -ge "$deadline" ]; do
     mark alpha
     sshd_kill sessions

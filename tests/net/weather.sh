@@ -12,7 +12,7 @@ set -eu
 
 fleet_node_settings=$(echo "$fleet_node_settings" | jq '.confirm_seconds = 8')
 fleet_new
-bento-pub --wait=60 >"$LAB/deploy.log" 2>&1 || :
+bento-pub --wait=240 >"$LAB/deploy.log" 2>&1 || :
 for node in $fleet_nodes; do
     need "$node follows the first release" up_to_date "$node"
 done
@@ -126,7 +126,7 @@ weather "at another address" "600 ms away, with loss" "at 256 kbit/s"
 lab_delay alpha 300 20 2
 lab_rate beta 256kbit
 round
-wait_for 60 "the router" reached router 'release accepted' || :
+wait_for 15 "the router" reached router 'release accepted' || :
 lab_move router 77
 over "all the time"
 lab_delay alpha 0

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-DEADLINE = 20
+DEADLINE = 90
 
 
 def binary(name):
