@@ -8,7 +8,7 @@ function(bento_net_test name timeout)
         ENVIRONMENT "BENTO_BIN=${BENTO_BIN};PYTHONDONTWRITEBYTECODE=1")
 endfunction()
 
-foreach(test ssh tor weather idle)
+foreach(test ssh tor weather upload idle)
     bento_net_test(${test} 1800 sh ${CMAKE_CURRENT_LIST_DIR}/net/${test}.sh)
 endforeach()
 foreach(test transfer broker)

@@ -391,8 +391,9 @@ static bool ask(
     bool ok = bus_ask(
         r->admin_url, ADMIN_RECEIVE_BYTES_MAX, buf_bytes(request), timeout_ms, &answer->raw, e);
     buf_clear(request);
-    if (!ok && ssh_is_gone(r))
-        return err_set(e, CODE_UNREACHABLE, "the ssh connection to %s ended", r->where);
+    if (!ok && (ssh_is_gone(r) || (r->ssh > 0 && e->code == CODE_UNREACHABLE)))
+        return err_set(e, CODE_UNREACHABLE,
+            "lost the connection to %s: run again, an upload goes on where it stopped", r->where);
     if (!ok)
         return err_wrap(e, "broker %s", r->where);
     if (!reply_open(buf_bytes(&answer->raw), &answer->in, &answer->code, &answer->elements, e)) {
