@@ -8,6 +8,9 @@ foreach(check format shell includes)
     set_tests_properties(lint/${check} PROPERTIES LABELS lint TIMEOUT 600 SKIP_RETURN_CODE 77)
 endforeach()
 
+add_test(NAME lint/man COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/lint/man.sh ${BENTO_BIN})
+set_tests_properties(lint/man PROPERTIES LABELS lint TIMEOUT 300 SKIP_RETURN_CODE 77)
+
 function(bento_e2e_test name script timeout)
     add_test(NAME e2e/${name} COMMAND sh ${script})
     set_tests_properties(e2e/${name} PROPERTIES LABELS e2e TIMEOUT ${timeout} SKIP_RETURN_CODE 77
