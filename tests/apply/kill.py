@@ -9,6 +9,7 @@ import tempfile
 import lab
 
 LONG = os.environ.get("BENTO_LONG") == "1"
+ONLY = os.environ.get("BENTO_KILL", "").split()  # "read 50": this point alone
 # Calls that change what survives a process, or start or end another. The rest leave everything as one of these did: to write()
 # a file is what happens between its flock() and its fchmod(), else it is a line of the log.
 CHANGES = ["pwrite64", "fallocate", "fchmod", "fsync", "fdatasync", "renameat", "renameat2", "unlinkat", "mkdirat", "flock",
@@ -34,11 +35,17 @@ class Point:
         return (["strace", "-q", "-o", log, "-e", "trace=?" + self.name, "-e", inject] + ["-f"] * self.children + ["-D"] * detached)
 
 
+def numbers_of(name, step):
+    if ONLY:
+        return [int(ONLY[1])] if ONLY[0] == name else []
+    return itertools.count(1, 1 if LONG else step)
+
+
 def points(names=None, step=1, children=False):
     """All kill points of a program: k = 1, 2, … of each name until a run in which nothing was killed. The caller tells."""
     counts = {}
     for name in names or (CHANGES + REST if LONG else CHANGES):
-        for number in itertools.count(1, 1 if LONG else step):
+        for number in numbers_of(name, step):
             point = Point(name, number, children)
             try:
                 yield point
@@ -50,7 +57,7 @@ def points(names=None, step=1, children=False):
                 break
             counts[name] = counts.get(name, 0) + 1
     print("kill points: %d (%s)" % (sum(counts.values()), ", ".join("%s %d" % c for c in counts.items())), flush=True)
-    assert counts, "nothing was ever killed"
+    assert counts or ONLY, "nothing was ever killed"
 
 
 class Result:
