@@ -17,7 +17,7 @@ endforeach()
 function(bento_crash_test name)
     string(REPLACE "/" ";" words ${name})
     add_test(NAME apply/${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/apply/run.sh ${words})
-    set_tests_properties(apply/${name} PROPERTIES LABELS apply TIMEOUT 86400 COST 150 SKIP_RETURN_CODE 77
+    set_tests_properties(apply/${name} PROPERTIES LABELS apply TIMEOUT 86400 SKIP_RETURN_CODE 77
         ENVIRONMENT BENTO_BIN=${CMAKE_BINARY_DIR}/bin)
 endfunction()
 foreach(test kill_verify kill_intake kill_life kill_job kill_commit kill_revert power_cut/life power_cut/commit power_cut/revert
