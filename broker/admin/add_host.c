@@ -173,7 +173,7 @@ static bool look_for_host(struct enrolment *new, struct err *e)
         }
     }
     if (!new->found_in) {
-        hosts_load(&new->fleet, &new->hosts);
+        hosts_load(&new->fleet, &new->hosts, 0);
     }
     for (size_t i = 0; i < new->hosts.folder_count && !new->found_in; i++) {
         const struct folder *folder = &new->hosts.folders[i];

@@ -89,8 +89,9 @@ static bool load_folder(const struct fleet *fleet, struct folder *folder, struct
                build_list(folder->source, &folder->attributes, &folder->log, e));
 }
 
-void hosts_load(const struct fleet *fleet, struct hosts *hosts)
+void hosts_load(const struct fleet *fleet, struct hosts *hosts, unsigned jobs)
 {
+    (void)jobs;
     for (size_t i = 0; i < hosts->folder_count; i++) {
         struct folder *folder = &hosts->folders[i];
         folder->broken = !load_folder(fleet, folder, &folder->failure);

@@ -44,8 +44,9 @@ struct hosts {
 // Reads the names and kinds of the folders. CONFIG: no hosts/, a folder with neither
 // configuration.nix nor flake.nix.
 MUST_CHECK bool hosts_scan(const struct fleet *fleet, struct hosts *hosts, struct err *e);
-// Packs every folder and lists the flakes. What fails is kept in the folder.
-void hosts_load(const struct fleet *fleet, struct hosts *hosts);
+// Packs every folder and lists the flakes, jobs at once (pool.h). What fails is kept in the folder.
+// Does not return when interrupted, like assemble_parcels().
+void hosts_load(const struct fleet *fleet, struct hosts *hosts, unsigned jobs);
 // Pairs nodes and configurations; several nodes may share one (identical machines). CONFIG: a node
 // without a host or with two, a host without a node; names them.
 MUST_CHECK bool hosts_match(const struct fleet *fleet, struct hosts *hosts, struct err *e);

@@ -4,7 +4,8 @@
 #include "follow.h"
 #include "loop.h"
 #include "newest.h"
-#include "nix.h"
+#include "parcel_text.h"
+#include "pool.h"
 #include "proc.h"
 #include "remote.h"
 #include "select.h"
@@ -19,19 +20,21 @@
 #include <time.h>
 
 #define PROGRAM "bento-pub"
-#define LOG_LINES 12
 #define WAIT_SECONDS 1800
 #define CACHE_DAYS 30
 #define ADMIN_SOCKET "/run/bento-broker/admin.sock"
 
-static const char *directory, *key_file, *action, *wait_text;
-static bool wait_given, no_build, eval_only, retry, no_fallback, plan, fresh;
+static const char *directory, *key_file, *action, *wait_text, *jobs_text;
+static bool wait_given, no_build, eval_only, retry, no_fallback, plan, fresh, all_or_nothing;
 
 static const struct cli_option options[] = {
     {'C', "directory", "DIR", "the repository (default: BENTO_DIR, or here)", &directory, NULL},
     {0, "plan", NULL, "say what would change, send nothing", NULL, &plan},
     {0, "wait", "[=SECONDS]", "follow until every named host has reported (default 1800 s)",
         &wait_text, &wait_given},
+    {0, "jobs", "N", "evaluations and builds at once (default: one a processor)", &jobs_text, NULL},
+    {0, "all-or-nothing", NULL, "stop at the first host that fails and publish nothing", NULL,
+        &all_or_nothing},
     {0, "no-build", NULL, "take the expected path from evaluation alone", NULL, &no_build},
     {0, "eval-only", NULL, "the same", NULL, &eval_only},
     {0, "retry", NULL, "let the named hosts try again what they rolled back", NULL, &retry},
@@ -65,6 +68,7 @@ struct pub {
     struct release previous;
     bool has_previous;
     uint8_t base[HASH_BYTES];
+    unsigned jobs;
     struct assembly assembly;
     struct draft draft;
     struct buf envelope;
@@ -156,88 +160,12 @@ static bool prepare(struct pub *pub, char **words, int word_count, struct err *e
         !hosts_scan(&pub->fleet, &pub->hosts, e)) {
         return false;
     }
-    hosts_load(&pub->fleet, &pub->hosts);
+    hosts_load(&pub->fleet, &pub->hosts, pub->jobs);
     return hosts_match(&pub->fleet, &pub->hosts, e) &&
            cache_open(pub->fleet.trust.fleet, &pub->cache, e) && get_previous(pub, e);
 }
 
 // ---- what is printed ----
-
-// The store path without /nix/store and all but eight digits of its hash.
-static void print_path(struct bytes path)
-{
-    const char *text = (const char *)path.at,
-               *slash = path.len ? memrchr(text, '/', path.len) : NULL;
-    int len = slash ? (int)(path.len - (size_t)(slash + 1 - text)) : 0;
-    if (len > 33) {
-        printf("%.8s…%.*s", slash + 1, len - 32, slash + 33);
-    } else if (path.len) {
-        printf("%.*s", (int)path.len, text);
-    } else {
-        printf("what its own nixpkgs gives");
-    }
-}
-
-static void print_failure(const struct parcel *parcel)
-{
-    CLEANUP(buf_clear) struct buf tail = {0};
-    nix_tail(buf_bytes(&parcel->log), LOG_LINES, "    ", &tail);
-    fflush(stdout);
-    fprintf(stderr, "%s: %s\n%s", parcel->host->node->name, parcel->failure.text, buf_text(&tail));
-}
-
-static void print_parcel(void *context, const struct parcel *parcel)
-{
-    const struct pub *pub = context;
-    printf("%-*s  ", pub->name_width, parcel->host->node->name);
-    switch (parcel->outcome) {
-    case OUTCOME_KEPT:
-        printf("not named");
-        break;
-    case OUTCOME_FAILED:
-        printf("FAILED     %s", parcel->ticket.ct_len ? "keeps its previous configuration"
-                                                      : "stays without a configuration");
-        break;
-    case OUTCOME_UNCHANGED:
-    case OUTCOME_CHANGED:
-        printf("%-9s  ", parcel->outcome == OUTCOME_CHANGED ? "changed" : "unchanged");
-        print_path(bytes_of_text(parcel->system.out));
-        break;
-    }
-    printf("%s  %.1f s\n", parcel->evaluated_only ? "  (evaluated only)" : "", parcel->seconds);
-    fflush(stdout);
-    if (parcel->outcome == OUTCOME_FAILED) {
-        print_failure(parcel);
-    }
-}
-
-static size_t count_outcome(const struct pub *pub, enum outcome outcome)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < pub->assembly.count; i++) {
-        count += pub->assembly.parcels[i].outcome == outcome;
-    }
-    return count;
-}
-
-static void print_total(const struct pub *pub)
-{
-    static const char *const words[] = {[OUTCOME_CHANGED] = "changed",
-        [OUTCOME_UNCHANGED] = "unchanged",
-        [OUTCOME_FAILED] = "failed",
-        [OUTCOME_KEPT] = "not named"};
-    static const enum outcome order[] = {
-        OUTCOME_CHANGED, OUTCOME_UNCHANGED, OUTCOME_FAILED, OUTCOME_KEPT};
-    const char *separator = "";
-    for (size_t i = 0; i < sizeof(order) / sizeof(*order); i++) {
-        size_t count = count_outcome(pub, order[i]);
-        if (count) {
-            printf("%s%zu %s", separator, count, words[order[i]]);
-            separator = ", ";
-        }
-    }
-    printf("\n");
-}
 
 static void print_head(const struct pub *pub)
 {
@@ -265,16 +193,16 @@ static void print_plan(const struct pub *pub)
         }
         printf("%-*s  would go from ", pub->name_width, parcel->host->node->name);
         if (before && before->expected.len) {
-            print_path(before->expected);
+            parcel_print_path(before->expected);
         } else {
             printf("%s", before && before->has_tree ? "another configuration" : "nothing");
         }
         printf(" to ");
-        print_path(buf_bytes(&parcel->expected));
+        parcel_print_path(buf_bytes(&parcel->expected));
         printf("\n");
     }
     printf("plan: ");
-    print_total(pub);
+    parcel_print_total(&pub->assembly);
 }
 
 // ---- sending ----
@@ -381,7 +309,8 @@ static bool wait_for_nodes(
 static bool run(struct pub *pub, char **words, int word_count, int *status, struct err *e)
 {
     uint64_t wait_seconds = WAIT_SECONDS;
-    if (!check_options(word_count, &wait_seconds, e) || !prepare(pub, words, word_count, e)) {
+    if (!check_options(word_count, &wait_seconds, e) || !jobs_parse(jobs_text, &pub->jobs, e) ||
+        !prepare(pub, words, word_count, e)) {
         return false;
     }
     pub->assembly = (struct assembly){.fleet = &pub->fleet,
@@ -392,14 +321,16 @@ static bool run(struct pub *pub, char **words, int word_count, int *status, stru
         .eval_only = no_build || eval_only,
         .retry = retry,
         .no_fallback = no_fallback,
-        .done = print_parcel,
-        .context = pub};
+        .all_or_nothing = all_or_nothing,
+        .jobs = pub->jobs};
     assemble_parcels(&pub->assembly, pub->chosen);
-    size_t good = count_outcome(pub, OUTCOME_CHANGED) + count_outcome(pub, OUTCOME_UNCHANGED);
-    size_t failed = count_outcome(pub, OUTCOME_FAILED);
+    size_t good = assembly_count(&pub->assembly, OUTCOME_CHANGED) +
+                  assembly_count(&pub->assembly, OUTCOME_UNCHANGED);
+    size_t failed = assembly_count(&pub->assembly, OUTCOME_FAILED);
     *status = failed ? 1 : 0;
-    if (!good) {
-        return err_set(e, CODE_BUILD, "every named host failed: nothing is published");
+    if (!good || (failed && all_or_nothing)) {
+        return err_set(e, CODE_BUILD, "%s: nothing is published",
+            good ? "not all hosts can be built (--all-or-nothing)" : "every named host failed");
     }
     if (!assemble_draft(&pub->assembly, clock_unix_s(), &pub->draft, e)) {
         return false;
@@ -416,7 +347,7 @@ static bool run(struct pub *pub, char **words, int word_count, int *status, stru
     }
     warn_of_older(&pub->fleet, &release); // remembered
     printf("release %" PRIu64 " published: ", release.head.release);
-    print_total(pub);
+    parcel_print_total(&pub->assembly);
     fflush(stdout);
     prune(pub, &release);
     int waited = 0;
