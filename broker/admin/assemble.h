@@ -1,7 +1,7 @@
 // From parcels to a release: tickets, roster and head. Sends nothing and signs nothing.
 #pragma once
 
-#include "parcel.h"
+#include "parcels.h"
 
 struct draft {
     struct head head;

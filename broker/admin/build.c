@@ -2,11 +2,10 @@
 
 #include "json.h"
 #include "nix.h"
-#include "tree.h"
-#include "treefs.h"
+#include "progress.h"
 
-#include <fcntl.h>
-#include <stdio.h>
+#include <inttypes.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +16,13 @@ void system_clear(struct system *system)
     *system = (struct system){0};
 }
 
+void build_clear(struct build *build)
+{
+    system_clear(&build->system);
+    buf_clear(&build->log);
+    buf_clear(&build->nixpkgs);
+}
+
 // The one line that a Nix command printed.
 static char *take_line(struct buf *out)
 {
@@ -24,190 +30,338 @@ static char *take_line(struct buf *out)
     return strndup(text, strcspn(text, "\n"));
 }
 
-static bool make_temporary(char path[64], int *dir, struct err *e)
+static void append_clean(struct buf *log, struct bytes line)
 {
-    snprintf(path, 64, "/tmp/bento-XXXXXX");
-    return mkdtemp(path) ? fs_open_dir(AT_FDCWD, path, dir, e)
-                         : err_set(e, CODE_IO, "%s: %m", path);
+    progress_clean(line, log);
+    buf_append_text(log, "\n");
 }
 
-bool build_source(struct bytes tree, char **source, struct err *e)
+static void on_line(void *context, struct bytes line)
 {
-    char path[64], folder[96];
-    struct err ignored;
-    CLEANUP_FD dir = -1;
-    CLEANUP(buf_clear) struct buf out = {0};
-    if (!make_temporary(path, &dir, e)) {
-        return false;
-    }
-    snprintf(folder, sizeof(folder), "%s/source", path);
-    const char *argv[] = {"nix-store", "--add", folder, NULL};
-    bool ok = treefs_unpack(tree, dir, "source", e) &&
-              nix_run(argv, "nix-store --add", CODE_EVAL, &out, NULL, e);
-    if (ok) {
-        *source = take_line(&out);
-    }
-    if (!fs_remove_tree(AT_FDCWD, path, &ignored)) {
-        fprintf(stderr, "warning: %s stays behind: %s\n", path, ignored.text);
-    }
-    return ok;
+    struct build *build = context;
+    append_clean(&build->log, line);
+    build->line(build->context, line);
 }
 
-// ---- locks ----
-
-static bool is_local(const json_t *locked)
+// Of any step: false, and the build is over, if it failed.
+static bool step_is_done(
+    struct build *build, const struct pool_result *result, const char *what, enum code code)
 {
-    const char *type = json_string_value(json_object_get(locked, "type"));
-    const char *path = json_string_value(json_object_get(locked, "path"));
-    const char *url = json_string_value(json_object_get(locked, "url"));
-    if (type && !strcmp(type, "path")) {
-        return !path || *path == '/' || !strncmp(path, "..", 2); // "./sub" lies in the tree itself
+    if (nix_check(result, &build->log, what, code, &build->failure)) {
+        return true;
     }
-    return url && (*url == '/' || !strncmp(url, "file:", 5));
+    build->stopped = result->stopped;
+    build->done(build->context, false);
+    return false;
 }
 
-bool build_check_lock(struct bytes message, struct err *e)
+// ---- build ----
+
+// Nix says so in words only, and in other words since 2.30.
+static bool is_foreign(struct build *build)
 {
-    struct tree tree = {0};
-    CLEANUP_JSON *lock = NULL;
-    bool ok = true;
-    if (!tree_decode(message, &tree, e)) {
-        return false;
+    const char *log = buf_text(&build->log);
+    return strstr(log, "is required to build") ||
+           strstr(log, "required system or feature not available");
+}
+
+static void on_built(void *context, struct pool_result *result)
+{
+    struct build *build = context;
+    if (!result->stopped && result->status != 0 && is_foreign(build)) {
+        build->evaluated_only = true;
+        build->done(build->context, true);
+    } else if (step_is_done(build, result, "build", CODE_BUILD)) {
+        build->done(build->context, true);
     }
-    for (size_t i = 0; i < tree.count; i++) {
-        if (bytes_equal_text(tree.files[i].path, "flake.lock")) {
-            ok = json_object_parse(tree.files[i].content, "flake.lock", &lock, e);
+}
+
+// "these 3 derivations will be built:", and a line each; the same with "fetched".
+static void count_paths(struct build *build)
+{
+    unsigned *number = NULL;
+    const char *line = buf_text(&build->log);
+    while (*line) {
+        size_t len = strcspn(line, "\n");
+        if (memmem(line, len, "will be built", 13)) {
+            number = &build->to_build;
+        } else if (memmem(line, len, "will be fetched", 15)) {
+            number = &build->to_fetch;
+        } else if (number && !strncmp(line, "  /", 3)) {
+            ++*number;
+        } else {
+            number = NULL;
         }
+        line += len + (line[len] == '\n');
     }
-    const char *name;
-    json_t *node;
-    json_object_foreach(json_object_get(lock, "nodes"), name, node)
-    {
-        if (is_local(json_object_get(node, "locked"))) {
-            ok = err_set(e, CODE_EVAL,
-                "input %s is locked to a path on this machine, which the node does not have: "
-                "use a URL, or put it inside the folder",
-                name);
-            break;
-        }
-    }
-    tree_clear(&tree);
-    return ok;
 }
 
-// ---- evaluation ----
-
-bool build_list(const char *source, struct names *attributes, struct buf *log, struct err *e)
+static void on_dry_run(void *context, struct pool_result *result)
 {
-    CLEANUP_JSON *list = NULL;
-    if (!nix_eval_flake(source, "nixosConfigurations", "builtins.attrNames", &list, log, e)) {
-        return false;
+    struct build *build = context;
+    if (step_is_done(build, result, "dry build", CODE_BUILD)) {
+        build->evaluated_only = true;
+        count_paths(build);
+        build->done(build->context, true);
     }
-    size_t count = json_array_size(list);
-    *attributes = (struct names){.count = count, .names = xcalloc(count + 1, sizeof(char *))};
-    for (size_t i = 0; i < count; i++) {
-        attributes->names[i] = xstrdup(json_string_value(json_array_get(list, i)));
-    }
-    return count > 0 || err_set(e, CODE_EVAL, "the flake has no nixosConfigurations");
 }
 
-static bool evaluate_some(const char *source, const char *const *attributes, size_t count,
-    struct system *systems, struct buf *log, struct err *e)
+static bool begin_build(void *context, struct err *e)
 {
-    CLEANUP_JSON *list = NULL;
-    CLEANUP(buf_clear) struct buf function = {0};
-    buf_append_text(&function,
-        "configurations: map (name: let top = configurations.${name}.config.system.build.toplevel; "
-        "in [ top.outPath top.drvPath ]) [");
-    for (size_t i = 0; i < count; i++) {
-        buf_append_text(&function, " ");
-        nix_quote(&function, attributes[i]);
-    }
-    buf_append_text(&function, " ]");
-    if (!nix_eval_flake(source, "nixosConfigurations", buf_text(&function), &list, log, e)) {
-        return false;
-    }
-    for (size_t i = 0; i < count; i++) {
-        json_t *pair = json_array_get(list, i);
-        const char *out = json_string_value(json_array_get(pair, 0));
-        const char *derivation = json_string_value(json_array_get(pair, 1));
-        if (!out || !derivation) {
-            return err_set(
-                e, CODE_EVAL, "evaluation: %s: toplevel is not a derivation", attributes[i]);
-        }
-        systems[i] = (struct system){xstrdup(out), xstrdup(derivation)};
-    }
+    (void)e;
+    const struct build *build = context;
+    build->phase(build->context, "building");
     return true;
 }
 
-void build_evaluate_flake(const char *source, const char *const *attributes, size_t count,
-    struct system *systems, bool *failed, struct err *errors, struct buf *logs)
+static void realise(struct build *build)
 {
-    memset(failed, 0, count * sizeof(*failed));
-    if (count == 1) {
-        failed[0] = !evaluate_some(source, attributes, 1, systems, &logs[0], &errors[0]);
+    if (build->depth == BUILD_EVALUATE) {
+        build->evaluated_only = true;
+        build->done(build->context, true);
         return;
     }
-    struct err ignored; // told again, for the host that it belongs to
-    if (evaluate_some(source, attributes, count, systems, NULL, &ignored)) {
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        system_clear(&systems[i]);
-        failed[i] = !evaluate_some(source, attributes + i, 1, systems + i, &logs[i], &errors[i]);
+    build->phase(build->context, "evaluated");
+    bool dry = build->depth == BUILD_DRY;
+    const char *argv[] = {
+        "nix-store", "--realise", build->system.derivation, dry ? "--dry-run" : NULL, NULL};
+    struct pool_task task = {.kind = POOL_WORK,
+        .argv = argv,
+        .begin = begin_build,
+        .line = on_line,
+        .done = dry ? on_dry_run : on_built,
+        .context = build};
+    pool_add(build->pool, &task);
+}
+
+// ---- flakes ----
+
+// Hosts that are evaluated in one process. It says on stderr how far it is, between what Nix itself
+// says: "trace: MARK begin", then "trace: MARK end OUT DERIVATION", for one after the other.
+struct group {
+    struct pool *pool;
+    struct pool_child *child;
+    char mark[40]; // random: no configuration says it
+    size_t count, begun, ended;
+    struct buf log; // before the first begins
+    struct build *builds[];
+};
+
+static void evaluate(struct pool *pool, struct build *const *builds, size_t count);
+
+static void begin_host(struct group *group)
+{
+    struct build *build = group->builds[group->begun++];
+    build->phase(build->context, "evaluating");
+    if (group->ended > 0 && pool_memory_is_short(pool_available_kib())) {
+        pool_end(group->child);
     }
 }
 
-static bool fetch_nixpkgs(
-    const char *url, const char *sha256, struct buf *option, struct buf *log, struct err *e)
+static void end_host(struct group *group, const char *paths)
 {
-    CLEANUP(buf_clear) struct buf expression = {0}, out = {0};
+    struct build *build = group->builds[group->ended++];
+    size_t len = strcspn(paths, " ");
+    build->system.out = strndup(paths, len);
+    build->system.derivation = xstrdup(paths[len] ? paths + len + 1 : "");
+    realise(build);
+}
+
+static void on_group_line(void *context, struct bytes line)
+{
+    struct group *group = context;
+    CLEANUP(buf_clear) struct buf clean = {0};
+    progress_clean(line, &clean);
+    const char *mark = strstr(buf_text(&clean), group->mark);
+    const char *word = mark ? mark + strlen(group->mark) : "";
+    if (!strcmp(word, " begin") && group->begun == group->ended && group->begun < group->count) {
+        begin_host(group);
+    } else if (!strncmp(word, " end ", 5) && group->ended < group->begun) {
+        end_host(group, word + 5);
+    } else if (group->begun == group->ended) {
+        append_clean(&group->log, line);
+    } else {
+        on_line(group->builds[group->ended], line);
+    }
+}
+
+static bool begin_group(void *context, struct err *e)
+{
+    (void)e;
+    const struct group *group = context;
+    group->builds[0]->phase(group->builds[0]->context, "evaluating");
+    return true;
+}
+
+// All that have not ended share what was said.
+static void fail_rest(struct group *group, const struct pool_result *result)
+{
+    for (size_t i = group->ended; i < group->count; i++) {
+        struct build *build = group->builds[i];
+        buf_append(&build->log, group->log.at, group->log.len);
+        if (step_is_done(build, result, "evaluation", CODE_EVAL)) {
+            err_set(&build->failure, CODE_EVAL, "evaluation: Nix ended before it was done");
+            build->done(build->context, false);
+        }
+    }
+}
+
+static void on_group_done(void *context, struct pool_result *result)
+{
+    struct group *group = context;
+    struct build **rest = group->builds + group->ended;
+    size_t count = group->count - group->ended;
+    if (result->stopped && !pool_is_stopped(group->pool)) {
+        evaluate(group->pool, rest, count); // memory was short
+    } else if (result->stopped || group->begun == group->ended) {
+        fail_rest(group, result);
+    } else {
+        // The one that it ended with is to blame. The others once more, without it.
+        if (step_is_done(rest[0], result, "evaluation", CODE_EVAL)) {
+            err_set(&rest[0]->failure, CODE_EVAL, "evaluation: Nix ended before it was done");
+            rest[0]->done(rest[0]->context, false);
+        }
+        evaluate(group->pool, rest + 1, (count - 1) / 2);
+        evaluate(group->pool, rest + 1 + (count - 1) / 2, count - 1 - (count - 1) / 2);
+    }
+    buf_clear(&group->log);
+    free(group);
+}
+
+static void write_function(const struct group *group, struct buf *function)
+{
+    buf_printf(function,
+        "configurations: builtins.foldl' (before: name: builtins.trace \"%s begin\" (let top = "
+        "configurations.${name}.config.system.build.toplevel; in builtins.trace \"%s end "
+        "${top.outPath} ${top.drvPath}\" before)) null [",
+        group->mark, group->mark);
+    for (size_t i = 0; i < group->count; i++) {
+        buf_append_text(function, " ");
+        nix_quote(function, group->builds[i]->attribute);
+    }
+    buf_append_text(function, " ]");
+}
+
+static void evaluate(struct pool *pool, struct build *const *builds, size_t count)
+{
+    if (!count) {
+        return;
+    }
+    CLEANUP(buf_clear) struct buf function = {0}, installable = {0};
+    const char *argv[NIX_EVAL_WORDS];
+    uint8_t random[12];
+    struct group *group = xcalloc(1, sizeof(*group) + count * sizeof(*builds));
+    group->pool = pool;
+    group->count = count;
+    memcpy(group->builds, builds, count * sizeof(*builds));
+    randombytes_buf(random, sizeof(random));
+    strcpy(group->mark, "bento-");
+    hex_encode(random, sizeof(random), group->mark + strlen(group->mark));
+    write_function(group, &function);
+    buf_printf(&installable, "path:%s#nixosConfigurations", builds[0]->source);
+    nix_eval_argv(buf_text(&installable), buf_text(&function), argv);
+    struct pool_task task = {.kind = POOL_EVALUATION,
+        .argv = argv,
+        .begin = begin_group,
+        .line = on_group_line,
+        .done = on_group_done,
+        .context = group};
+    group->child = pool_add(pool, &task);
+}
+
+void build_flake(struct pool *pool, struct build *const *builds, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        builds[i]->pool = pool;
+    }
+    evaluate(pool, builds, count);
+}
+
+// ---- classic ----
+
+static bool begin_evaluation(void *context, struct err *e)
+{
+    (void)e;
+    const struct build *build = context;
+    build->phase(build->context, "evaluating");
+    return true;
+}
+
+static void add_step(struct build *build, enum pool_kind kind, const char *const *argv,
+    void (*done)(void *context, struct pool_result *result))
+{
+    struct pool_task task = {.kind = kind,
+        .argv = argv,
+        .begin = begin_evaluation,
+        .line = on_line,
+        .done = done,
+        .context = build};
+    pool_add(build->pool, &task);
+}
+
+static void on_queried(void *context, struct pool_result *result)
+{
+    struct build *build = context;
+    if (step_is_done(build, result, "evaluation", CODE_EVAL)) {
+        build->system.out = take_line(&result->out);
+        realise(build);
+    }
+}
+
+static void on_instantiated(void *context, struct pool_result *result)
+{
+    struct build *build = context;
+    if (step_is_done(build, result, "evaluation", CODE_EVAL)) {
+        build->system.derivation = take_line(&result->out);
+        const char *argv[] = {"nix-store", "--query", "--outputs", build->system.derivation, NULL};
+        add_step(build, POOL_WORK, argv, on_queried);
+    }
+}
+
+static void instantiate(struct build *build)
+{
+    CLEANUP(buf_clear) struct buf configuration = {0};
+    buf_printf(&configuration, "nixos-config=%s/configuration.nix", build->source);
+    bool pinned = build->nixpkgs.len > 0;
+    const char *argv[] = {"nix-instantiate", "<nixpkgs/nixos>", "-A", "system", "-I",
+        buf_text(&configuration), pinned ? "-I" : NULL, pinned ? buf_text(&build->nixpkgs) : NULL,
+        NULL};
+    add_step(build, POOL_EVALUATION, argv, on_instantiated);
+}
+
+static void on_nixpkgs(void *context, struct pool_result *result)
+{
+    struct build *build = context;
+    if (!step_is_done(build, result, "nixpkgs", CODE_EVAL)) {
+        return;
+    }
+    json_error_t error;
+    CLEANUP_JSON *path =
+        json_loadb((const char *)result->out.at, result->out.len, JSON_DECODE_ANY, &error);
+    if (!json_is_string(path)) {
+        err_set(&build->failure, CODE_EVAL, "nixpkgs: %s is not a tarball that Nix can unpack",
+            build->nixpkgs_url);
+        build->done(build->context, false);
+        return;
+    }
+    buf_printf(&build->nixpkgs, "nixpkgs=%s", json_string_value(path));
+    instantiate(build);
+}
+
+void build_classic(struct pool *pool, struct build *build)
+{
+    build->pool = pool;
+    if (!build->nixpkgs_url) {
+        instantiate(build);
+        return;
+    }
+    CLEANUP(buf_clear) struct buf expression = {0};
     buf_append_text(&expression, "builtins.fetchTarball { url = ");
-    nix_quote(&expression, url);
+    nix_quote(&expression, build->nixpkgs_url);
     buf_append_text(&expression, "; sha256 = ");
-    nix_quote(&expression, sha256);
+    nix_quote(&expression, build->nixpkgs_sha256);
     buf_append_text(&expression, "; }");
     const char *argv[] = {
         "nix-instantiate", "--eval", "--json", "--expr", buf_text(&expression), NULL};
-    if (!nix_run(argv, "nixpkgs", CODE_EVAL, &out, log, e)) {
-        return false;
-    }
-    json_error_t error;
-    CLEANUP_JSON *path = json_loadb((const char *)out.at, out.len, JSON_DECODE_ANY, &error);
-    if (!json_is_string(path)) {
-        return err_set(e, CODE_EVAL, "nixpkgs: %s is not a tarball that Nix can unpack", url);
-    }
-    buf_printf(option, "nixpkgs=%s", json_string_value(path));
-    return true;
-}
-
-bool build_evaluate_classic(const char *source, const char *nixpkgs_url, const char *nixpkgs_sha256,
-    struct system *system, struct buf *log, struct err *e)
-{
-    CLEANUP(buf_clear) struct buf configuration = {0}, nixpkgs = {0}, out = {0}, path = {0};
-    buf_printf(&configuration, "nixos-config=%s/configuration.nix", source);
-    if (nixpkgs_url && !fetch_nixpkgs(nixpkgs_url, nixpkgs_sha256, &nixpkgs, log, e)) {
-        return false;
-    }
-    const char *argv[] = {"nix-instantiate", "<nixpkgs/nixos>", "-A", "system", "-I",
-        buf_text(&configuration), nixpkgs_url ? "-I" : NULL,
-        nixpkgs_url ? buf_text(&nixpkgs) : NULL, NULL};
-    if (!nix_run(argv, "evaluation", CODE_EVAL, &out, log, e)) {
-        return false;
-    }
-    char *derivation = take_line(&out);
-    const char *query[] = {"nix-store", "--query", "--outputs", derivation, NULL};
-    if (!nix_run(query, "evaluation", CODE_EVAL, &path, log, e)) {
-        free(derivation);
-        return false;
-    }
-    *system = (struct system){take_line(&path), derivation};
-    return true;
-}
-
-bool build_realise(const struct system *system, struct buf *log, struct err *e)
-{
-    CLEANUP(buf_clear) struct buf out = {0};
-    const char *argv[] = {"nix-store", "--realise", system->derivation, NULL};
-    return nix_run(argv, "build", CODE_BUILD, &out, log, e);
+    add_step(build, POOL_WORK, argv, on_nixpkgs);
 }

@@ -1,12 +1,13 @@
-// From a packed tree to the store path of a system, the way the node will do it again.
+// From a source in the store to the store path of a system: evaluation and build, as children of a
+// pool.
 //
-// Reproducible: the tree is unpacked with the node's own code into a fresh folder `source` that
-// holds nothing else, added to the store with `nix-store --add`, and evaluated only there. In
-// place, an extra file, an x bit or a newest mtime would change the path.
+// Hosts of one flake are evaluated in one process, one after the other, so that what they share is
+// evaluated once; each is built as soon as its own evaluation is over. When one does not evaluate,
+// its process ends with it, and only those after it are evaluated anew, in two halves, side by side.
+// When memory runs short, the process is ended and another goes on where it was.
 #pragma once
 
-#include "bytes.h"
-#include "fs.h"
+#include "pool.h"
 
 // What Nix says a system is, before it is built.
 struct system {
@@ -15,20 +16,36 @@ struct system {
 };
 void system_clear(struct system *system);
 
-// The tree as /nix/store/…-source. *source is the caller's.
-MUST_CHECK bool build_source(struct bytes tree, char **source, struct err *e);
-// EVAL: flake.lock names an input that lies on this machine only.
-MUST_CHECK bool build_check_lock(struct bytes tree, struct err *e);
-// Names of the nixosConfigurations, ascending. EVAL, also if an input is not locked.
-MUST_CHECK bool build_list(
-    const char *source, struct names *attributes, struct buf *log, struct err *e);
+enum build_depth {
+    BUILD_EVALUATE,
+    BUILD_DRY, // and asks what a build would do
+    BUILD_ALL, // and builds, or substitutes, what this machine and its builders can
+};
 
-// Evaluates `count` attributes of one flake in one go; if that fails, one by one, so that one
-// broken host does not hide the others. failed[i] tells which; errors[i] and logs[i] why.
-void build_evaluate_flake(const char *source, const char *const *attributes, size_t count,
-    struct system *systems, bool *failed, struct err *errors, struct buf *logs);
-// nixpkgs_url NULL: the <nixpkgs> of this machine.
-MUST_CHECK bool build_evaluate_classic(const char *source, const char *nixpkgs_url,
-    const char *nixpkgs_sha256, struct system *system, struct buf *log, struct err *e);
-// Builds or substitutes it. BUILD.
-MUST_CHECK bool build_realise(const struct system *system, struct buf *log, struct err *e);
+// One host on its way.
+struct build {
+    const char *source;                       // store path; borrowed, like all texts here
+    const char *attribute;                    // of a flake; NULL: classic
+    const char *nixpkgs_url, *nixpkgs_sha256; // classic; NULL: the <nixpkgs> of this machine
+    enum build_depth depth;
+    // What follows it. Text of phases is static.
+    void (*phase)(void *context, const char *phase);
+    void (*line)(void *context, struct bytes line);
+    void (*done)(void *context, bool ok); // once
+    void *context;
+    // What came of it
+    struct system system;
+    bool evaluated_only;         // it was all that was asked, or this machine cannot build it
+    unsigned to_build, to_fetch; // BUILD_DRY: store paths
+    bool stopped;                // not its own fault: pool_stop()
+    struct err failure;          // EVAL, BUILD
+    struct buf log;              // lines that Nix said about it, cleaned
+    // Inside
+    struct pool *pool;
+    struct buf nixpkgs;
+};
+
+// Queues the hosts of one flake: all of one source.
+void build_flake(struct pool *pool, struct build *const *builds, size_t count);
+void build_classic(struct pool *pool, struct build *build);
+void build_clear(struct build *build);

@@ -1,6 +1,6 @@
 #include "host.h"
 
-#include "treefs.h"
+#include "progress.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -73,28 +73,52 @@ bool hosts_scan(const struct fleet *fleet, struct hosts *hosts, struct err *e)
     return true;
 }
 
-static bool load_folder(const struct fleet *fleet, struct folder *folder, struct err *e)
+// Rows of the progress are folders here.
+struct loading {
+    struct progress *progress;
+    size_t row;
+};
+
+static void on_phase(void *context, const char *phase)
 {
-    CLEANUP(buf_clear) struct buf path = {0};
-    buf_printf(&path, "hosts/%s", folder->name);
-    if (!treefs_pack(fleet->root, buf_text(&path), &folder->tree, e)) {
-        return false;
-    }
-    sha256(buf_bytes(&folder->tree), folder->tree_hash);
-    if (!build_source(buf_bytes(&folder->tree), &folder->source, e)) {
-        return false;
-    }
-    return folder->kind == KIND_CLASSIC ||
-           (build_check_lock(buf_bytes(&folder->tree), e) &&
-               build_list(folder->source, &folder->attributes, &folder->log, e));
+    const struct loading *loading = context;
+    progress_phase(loading->progress, loading->row, phase);
+}
+
+static void on_line(void *context, struct bytes line)
+{
+    const struct loading *loading = context;
+    progress_line(loading->progress, loading->row, line);
+}
+
+static void on_loaded(void *context)
+{
+    const struct loading *loading = context;
+    progress_over(loading->progress, loading->row, false, "");
 }
 
 void hosts_load(const struct fleet *fleet, struct hosts *hosts, unsigned jobs)
 {
-    (void)jobs;
-    for (size_t i = 0; i < hosts->folder_count; i++) {
-        struct folder *folder = &hosts->folders[i];
-        folder->broken = !load_folder(fleet, folder, &folder->failure);
+    size_t count = hosts->folder_count;
+    const char **names = xcalloc(count + 1, sizeof(*names));
+    struct loading *loadings = xcalloc(count + 1, sizeof(*loadings));
+    struct pool *pool = pool_new(jobs);
+    for (size_t i = 0; i < count; i++) {
+        names[i] = hosts->folders[i].name;
+    }
+    struct progress *progress = progress_new(pool_loop(pool), "folders", names, count);
+    for (size_t i = 0; i < count; i++) {
+        loadings[i] = (struct loading){progress, i};
+        struct folder_calls calls = {on_phase, on_line, on_loaded, &loadings[i]};
+        folder_load(pool, fleet->root, &hosts->folders[i], &calls);
+    }
+    int signal = pool_run(pool);
+    progress_free(progress);
+    pool_free(pool);
+    free(loadings);
+    free(names);
+    if (signal) {
+        pool_die(signal);
     }
 }
 
@@ -231,13 +255,7 @@ bool hosts_match(const struct fleet *fleet, struct hosts *hosts, struct err *e)
 void hosts_clear(struct hosts *hosts)
 {
     for (size_t i = 0; i < hosts->folder_count; i++) {
-        struct folder *folder = &hosts->folders[i];
-        free(folder->name);
-        free(folder->reboot);
-        free(folder->source);
-        buf_clear(&folder->tree);
-        buf_clear(&folder->log);
-        names_clear(&folder->attributes);
+        folder_clear(&hosts->folders[i]);
     }
     free(hosts->folders);
     free(hosts->list);

@@ -5,28 +5,12 @@
 //     hosts/servers/      flake.nix, many                        one host each
 //
 // A node finds its host by its name, or by `directory` and `attribute` in fleet.nix. What Nix has
-// to say is asked about the packed tree (build.h), so that listing, building and the node's own
+// to say is asked about the packed tree (folder.h), so that listing, building and the node's own
 // evaluation all see the same files.
 #pragma once
 
-#include "build.h"
-#include "bundle.h"
 #include "fleet.h"
-#include "fs.h"
-
-struct folder {
-    char *name; // below hosts/
-    enum kind kind;
-    bool self_update; // SELF_UPDATE lies in it
-    char *reboot;     // what REBOOT says, "when-needed" if it is empty; NULL: no such file
-    bool broken;      // why: failure, log. Its hosts fail, the others do not care
-    struct err failure;
-    struct buf log;
-    struct buf tree; // packed
-    uint8_t tree_hash[HASH_BYTES];
-    char *source;            // its store path
-    struct names attributes; // flake: nixosConfigurations, ascending; classic: none
-};
+#include "folder.h"
 
 struct host {
     const struct fleet_node *node;

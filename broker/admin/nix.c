@@ -2,6 +2,7 @@
 
 #include "proc.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,17 @@ static bool verbose(void)
 {
     const char *value = getenv("VERBOSE");
     return value && *value && strcmp(value, "0") != 0;
+}
+
+static bool fail(struct buf *log, int status, const char *what, enum code code, struct err *e)
+{
+    char reason[400];
+    nix_reason(buf_bytes(log), reason, sizeof(reason));
+    if (status > 128) {
+        return err_set(e, code, "%s: Nix was killed by signal %d%s", what, status - 128,
+            status - 128 == SIGKILL ? ", for want of memory?" : "");
+    }
+    return err_set(e, code, "%s: %s", what, *reason ? reason : "Nix failed and did not say why");
 }
 
 bool nix_run(const char *const *argv, const char *what, enum code code, struct buf *out,
@@ -31,9 +43,7 @@ bool nix_run(const char *const *argv, const char *what, enum code code, struct b
     if (ok) {
         buf_append(out, result.out.at, result.out.len);
     } else {
-        char reason[400];
-        nix_reason(buf_bytes(&result.err), reason, sizeof(reason));
-        err_set(e, code, "%s: %s", what, *reason ? reason : "Nix failed, see above");
+        fail(&result.err, result.status, what, code, e);
     }
     proc_result_clear(&result);
     return ok;
@@ -47,8 +57,7 @@ bool nix_eval_file(const char *path, struct buf *json, struct err *e)
     return nix_run(argv, "fleet.nix", CODE_CONFIG, json, NULL, e);
 }
 
-// What Nix says when the lock lacks something depends on its version; with --no-write-lock-file
-// Nix 2.8 only warns and goes on with what it found, which the node could not repeat.
+// What Nix says when the lock lacks something depends on its version.
 static const char *unlocked_input(struct buf *log)
 {
     static const char *const signs[] = {
@@ -75,32 +84,32 @@ static bool refuse_unlocked(const char *text, struct err *e)
         (int)strcspn(input, "'"), input);
 }
 
-bool nix_eval_flake(const char *source, const char *attribute, const char *function, json_t **json,
-    struct buf *log, struct err *e)
+bool nix_check(const struct pool_result *result, struct buf *log, const char *what, enum code code,
+    struct err *e)
 {
-    struct buf installable = {0}, out = {0}, messages = {0};
-    buf_printf(&installable, "path:%s#%s", source, attribute);
-    const char *argv[] = {"nix", "--extra-experimental-features", "nix-command flakes", "eval",
-        "--json", buf_text(&installable), "--apply", function, "--no-update-lock-file",
-        "--no-write-lock-file", "--option", "use-registries", "false", "--option",
-        "accept-flake-config", "false", NULL};
-    bool ok = nix_run(argv, "evaluation", CODE_EVAL, &out, &messages, e);
-    const char *unlocked = unlocked_input(&messages);
-    if (unlocked) {
-        ok = refuse_unlocked(unlocked, e);
-    } else if (ok) {
-        json_error_t error;
-        *json = json_loadb((const char *)out.at, out.len, 0, &error);
-        ok = *json || err_set(e, CODE_EVAL,
-                          "evaluation: Nix printed something that is not JSON: %s", error.text);
+    if (result->stopped) {
+        return err_set(e, code, "stopped");
     }
-    if (log) {
-        buf_append(log, messages.at, messages.len);
+    if (*result->failure.text) {
+        *e = result->failure;
+        return false;
     }
-    buf_clear(&installable);
-    buf_clear(&out);
-    buf_clear(&messages);
-    return ok;
+    return result->status == 0 || fail(log, result->status, what, code, e);
+}
+
+bool nix_check_locked(struct buf *log, struct err *e)
+{
+    const char *unlocked = unlocked_input(log);
+    return !unlocked || refuse_unlocked(unlocked, e);
+}
+
+void nix_eval_argv(const char *installable, const char *function, const char *argv[NIX_EVAL_WORDS])
+{
+    const char *const words[NIX_EVAL_WORDS] = {"nix", "--extra-experimental-features",
+        "nix-command flakes", "eval", "--json", installable, "--apply", function,
+        "--no-update-lock-file", "--no-write-lock-file", "--option", "use-registries", "false",
+        "--option", "accept-flake-config", "false"};
+    memcpy(argv, words, sizeof(words));
 }
 
 void nix_quote(struct buf *out, const char *text)

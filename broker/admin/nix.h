@@ -4,9 +4,7 @@
 // that `nix-store --add` put into the store, never on a folder of the repository.
 #pragma once
 
-#include "bytes.h"
-
-#include <jansson.h>
+#include "pool.h"
 
 // Runs argv with the caller's environment and collects stdout. On failure *e is "WHAT: reason" in
 // one line (EVAL), and all that Nix wrote is in *log (may be NULL). With VERBOSE=1 Nix writes to
@@ -15,10 +13,15 @@ MUST_CHECK bool nix_run(const char *const *argv, const char *what, enum code cod
     struct buf *log, struct err *e);
 // `nix eval --json -f FILE` as text.
 MUST_CHECK bool nix_eval_file(const char *path, struct buf *json, struct err *e);
-// `nix eval --json path:SOURCE#ATTRIBUTE --apply FUNCTION`, with the lock file as it is: an input
-// that is not locked is an error. *json is the caller's.
-MUST_CHECK bool nix_eval_flake(const char *source, const char *attribute, const char *function,
-    json_t **json, struct buf *log, struct err *e);
+// For children of a pool: `nix eval --json INSTALLABLE --apply FUNCTION`, with the lock file as it is. Borrows the arguments.
+#define NIX_EVAL_WORDS 17
+void nix_eval_argv(const char *installable, const char *function, const char *argv[NIX_EVAL_WORDS]);
+// EVAL if what it said shows that the lock file lacks an input: Nix may only warn, and go on with
+// what it found, which the node could not repeat.
+MUST_CHECK bool nix_check_locked(struct buf *log, struct err *e);
+// Did the child do its work? If not, *e is "WHAT: reason" in one line, from its log.
+MUST_CHECK bool nix_check(const struct pool_result *result, struct buf *log, const char *what,
+    enum code code, struct err *e);
 // Appends text as a Nix string literal, quotes and all.
 void nix_quote(struct buf *out, const char *text);
 // The line of Nix's output that says why: the failed builder, else the last error, with its

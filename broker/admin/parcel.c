@@ -1,20 +1,10 @@
 #include "parcel.h"
 
-#include "parcel_text.h"
-#include "secrets.h"
+#include "parcels.h"
 
 #include <sodium.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double now_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 // ---- what the node is told ----
 
@@ -148,11 +138,16 @@ static bool seal_bundle(
     return ok;
 }
 
-static bool bundle_host(const struct assembly *assembly, struct parcel *parcel, struct err *e)
+bool parcel_gather(const struct assembly *assembly, struct parcel *parcel, struct err *e)
+{
+    return secrets_gather(assembly->fleet, parcel->host, &parcel->secrets, e);
+}
+
+bool parcel_seal(const struct assembly *assembly, struct parcel *parcel, struct err *e)
 {
     const struct host *host = parcel->host;
     struct bundle *bundle = xcalloc(1, sizeof(*bundle)); // too large for a stack
-    struct secrets secrets = {0};
+    buf_append_text(&parcel->directory, host->folder->name);
     if (is_foreseeable(host)) {
         buf_append_text(&parcel->expected, parcel->system.out);
     }
@@ -162,34 +157,33 @@ static bool bundle_host(const struct assembly *assembly, struct parcel *parcel, 
         ok = err_set(e, CODE_CONFIG, "substitute_only needs a substituter (or broker.cache)%s",
             is_foreseeable(host) ? "" : " and a pinned nixpkgs");
     }
-    ok = ok && secrets_gather(assembly->fleet, host, &secrets, e);
-    bundle->secret_count = secrets.count;
-    bundle->secrets = secrets.list;
+    bundle->secret_count = parcel->secrets.count;
+    bundle->secrets = parcel->secrets.list;
     ok = ok && (host->node->substitute_only || seal_tree(assembly, host->folder, bundle, e)) &&
          seal_bundle(assembly, bundle, parcel, e);
     parcel->has_tree = bundle->has_tree;
     memcpy(parcel->tree_hash, bundle->tree_hash, HASH_BYTES);
-    secrets_clear(&secrets);
+    secrets_clear(&parcel->secrets);
     explicit_bzero(bundle, sizeof(*bundle));
     free(bundle);
     return ok;
 }
 
-// ---- one host ----
+// ---- the release before ----
 
-static const struct ticket *previous_ticket(
-    const struct assembly *assembly, const uint8_t node_id[HASH_BYTES])
+const struct ticket *parcel_previous_ticket(
+    const struct assembly *assembly, const struct parcel *parcel)
 {
     const struct release *previous = assembly->previous;
-    const struct roster_node *node = previous ? roster_find(&previous->roster, node_id) : NULL;
+    const struct roster_node *node =
+        previous ? roster_find(&previous->roster, parcel->host->node->node_id) : NULL;
     return node ? &previous->tickets[node - previous->roster.nodes] : NULL;
 }
 
-// The node stays as it was in the previous release, roster entry and all.
-static void keep_previous(const struct assembly *assembly, struct parcel *parcel)
+void parcel_keep(const struct assembly *assembly, struct parcel *parcel)
 {
     const struct fleet_node *node = parcel->host->node;
-    const struct ticket *ticket = previous_ticket(assembly, node->node_id);
+    const struct ticket *ticket = parcel_previous_ticket(assembly, parcel);
     buf_clear(&parcel->expected);
     buf_clear(&parcel->directory);
     parcel->has_tree = false;
@@ -207,167 +201,11 @@ static void keep_previous(const struct assembly *assembly, struct parcel *parcel
     memcpy(parcel->tree_hash, old->tree_hash, HASH_BYTES);
 }
 
-static bool tickets_equal(const struct ticket *a, const struct ticket *b)
+void parcel_clear(struct parcel *parcel)
 {
-    return a->ct_len == b->ct_len && !memcmp(a->node_id, b->node_id, HASH_BYTES) &&
-           !memcmp(a->ct_hash, b->ct_hash, HASH_BYTES) &&
-           !memcmp(a->sealed, b->sealed, SEALED_KEY_BYTES);
-}
-
-// Nix says so in words only, and in other words since 2.30.
-static bool is_foreign(struct parcel *parcel)
-{
-    const char *log = buf_text(&parcel->log);
-    return strstr(log, "is required to build") ||
-           strstr(log, "required system or feature not available");
-}
-
-static bool build_host(const struct assembly *assembly, struct parcel *parcel, struct err *e)
-{
-    if (assembly->eval_only) {
-        parcel->evaluated_only = true;
-        return true;
-    }
-    if (build_realise(&parcel->system, &parcel->log, e)) {
-        return true;
-    }
-    parcel->evaluated_only = is_foreign(parcel);
-    return parcel->evaluated_only;
-}
-
-static void finish(const struct assembly *assembly, struct parcel *parcel, bool ok, double start)
-{
-    const struct ticket *before = previous_ticket(assembly, parcel->host->node->node_id);
-    if (ok) {
-        parcel->outcome =
-            before && tickets_equal(before, &parcel->ticket) ? OUTCOME_UNCHANGED : OUTCOME_CHANGED;
-    } else {
-        parcel->outcome = OUTCOME_FAILED;
-        keep_previous(assembly, parcel);
-    }
-    parcel->seconds += now_seconds() - start;
-    CLEANUP(buf_clear) struct buf line = {0};
-    parcel_line(assembly, parcel, assembly->name_width, &line);
-    fputs(buf_text(&line), stdout);
-    fflush(stdout);
-}
-
-static void complete(const struct assembly *assembly, struct parcel *parcel, bool evaluated)
-{
-    double start = now_seconds();
-    buf_append_text(&parcel->directory, parcel->host->folder->name);
-    bool ok = evaluated && build_host(assembly, parcel, &parcel->failure) &&
-              bundle_host(assembly, parcel, &parcel->failure);
-    finish(assembly, parcel, ok, start);
-}
-
-// ---- one folder ----
-
-static void assemble_flake(const struct assembly *assembly, const struct folder *folder,
-    struct parcel **parcels, size_t count)
-{
-    const char **attributes = xcalloc(count, sizeof(*attributes));
-    struct system *systems = xcalloc(count, sizeof(*systems));
-    bool *failed = xcalloc(count, sizeof(*failed));
-    struct err *errors = xcalloc(count, sizeof(*errors));
-    struct buf *logs = xcalloc(count, sizeof(*logs));
-    double start = now_seconds();
-    for (size_t i = 0; i < count; i++) {
-        attributes[i] = parcels[i]->host->attribute;
-    }
-    build_evaluate_flake(folder->source, attributes, count, systems, failed, errors, logs);
-    for (size_t i = 0; i < count; i++) {
-        struct parcel *parcel = parcels[i];
-        parcel->system = systems[i];
-        parcel->failure = errors[i];
-        parcel->log = logs[i];
-        parcel->seconds = (now_seconds() - start) / (double)count; // its share
-    }
-    for (size_t i = 0; i < count; i++) {
-        complete(assembly, parcels[i], !failed[i]);
-    }
-    free(attributes);
-    free(systems);
-    free(failed);
-    free(errors);
-    free(logs);
-}
-
-static void assemble_classic(
-    const struct assembly *assembly, const struct folder *folder, struct parcel *parcel)
-{
-    const struct fleet_node *node = parcel->host->node;
-    double start = now_seconds();
-    bool ok = build_evaluate_classic(folder->source, node->nixpkgs_url, node->nixpkgs_sha256,
-        &parcel->system, &parcel->log, &parcel->failure);
-    parcel->seconds = now_seconds() - start;
-    complete(assembly, parcel, ok);
-}
-
-static void assemble_folder(const struct assembly *assembly, const struct folder *folder)
-{
-    struct parcel **parcels = xcalloc(assembly->count + 1, sizeof(struct parcel *));
-    size_t count = 0;
-    for (size_t i = 0; i < assembly->count; i++) {
-        struct parcel *parcel = &assembly->parcels[i];
-        if (parcel->selected && parcel->host->folder == folder) {
-            parcels[count++] = parcel;
-        }
-    }
-    for (size_t i = 0; i < count && folder->broken; i++) {
-        parcels[i]->failure = folder->failure;
-        buf_append(&parcels[i]->log, folder->log.at, folder->log.len);
-        finish(assembly, parcels[i], false, now_seconds());
-    }
-    for (size_t i = 0; i < count && !folder->broken && folder->kind == KIND_CLASSIC; i++) {
-        assemble_classic(assembly, folder, parcels[i]);
-    }
-    if (count && !folder->broken && folder->kind == KIND_FLAKE) {
-        assemble_flake(assembly, folder, parcels, count);
-    }
-    free(parcels);
-}
-
-void assemble_parcels(struct assembly *assembly, const bool *chosen)
-{
-    assembly->count = assembly->hosts->count;
-    assembly->parcels = xcalloc(assembly->count + 1, sizeof(*assembly->parcels));
-    randombytes_buf(assembly->retry_nonce, sizeof(assembly->retry_nonce));
-    for (size_t i = 0; i < assembly->count; i++) {
-        struct parcel *parcel = &assembly->parcels[i];
-        parcel->host = &assembly->hosts->list[i];
-        parcel->selected = chosen[i];
-        int width = (int)strlen(parcel->host->node->name);
-        assembly->name_width = width > assembly->name_width ? width : assembly->name_width;
-        if (!chosen[i]) {
-            keep_previous(assembly, parcel);
-        }
-    }
-    for (size_t i = 0; i < assembly->hosts->folder_count; i++) {
-        assemble_folder(assembly, &assembly->hosts->folders[i]);
-    }
-    parcel_print_failures(assembly);
-}
-
-size_t assembly_count(const struct assembly *assembly, enum outcome outcome)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < assembly->count; i++) {
-        count += assembly->parcels[i].outcome == outcome;
-    }
-    return count;
-}
-
-void assembly_clear(struct assembly *assembly)
-{
-    for (size_t i = 0; i < assembly->count; i++) {
-        struct parcel *parcel = &assembly->parcels[i];
-        buf_clear(&parcel->log);
-        buf_clear(&parcel->expected);
-        buf_clear(&parcel->directory);
-        system_clear(&parcel->system);
-    }
-    free(assembly->parcels);
-    assembly->parcels = NULL;
-    assembly->count = 0;
+    buf_clear(&parcel->log);
+    buf_clear(&parcel->expected);
+    buf_clear(&parcel->directory);
+    system_clear(&parcel->system);
+    secrets_clear(&parcel->secrets);
 }

@@ -51,6 +51,11 @@ void parcel_line(
         buf_printf(out, "FAILED     %s", failed_words(parcel, assembly->cache != NULL));
         break;
     case OUTCOME_BUILT:
+        if (assembly->dry) {
+            buf_printf(out, "would build %u, fetch %u", parcel->to_build, parcel->to_fetch);
+            break;
+        }
+        // fall through
     case OUTCOME_UNCHANGED:
     case OUTCOME_CHANGED:
         buf_printf(out, "%-9s  ", words[parcel->outcome]);
@@ -64,8 +69,8 @@ void parcel_line(
 // Broken in the same way: two hosts of one broken flake.
 static bool same_failure(const struct parcel *a, const struct parcel *b)
 {
-    return a->outcome == OUTCOME_FAILED && b->outcome == OUTCOME_FAILED &&
-           a->host->folder == b->host->folder && !strcmp(a->failure.text, b->failure.text) &&
+    return b->outcome == OUTCOME_FAILED && !b->stopped && a->host->folder == b->host->folder &&
+           !strcmp(a->failure.text, b->failure.text) &&
            bytes_equal(buf_bytes(&a->log), buf_bytes(&b->log));
 }
 
@@ -97,7 +102,8 @@ void parcel_print_failures(const struct assembly *assembly)
 {
     fflush(stdout);
     for (size_t i = 0; i < assembly->count; i++) {
-        if (assembly->parcels[i].outcome == OUTCOME_FAILED && !told_before(assembly, i)) {
+        const struct parcel *parcel = &assembly->parcels[i];
+        if (parcel->outcome == OUTCOME_FAILED && !parcel->stopped && !told_before(assembly, i)) {
             print_failure(assembly, i);
         }
     }

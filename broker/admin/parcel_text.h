@@ -1,7 +1,7 @@
 // What is printed about parcels.
 #pragma once
 
-#include "parcel.h"
+#include "parcels.h"
 
 // Appends one line: what became of the host.
 void parcel_line(
