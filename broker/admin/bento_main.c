@@ -19,6 +19,9 @@ struct command {
 static const struct command commands[] = {
     {"init", command_init, NULL, "start a fleet's repository here"},
     {"add-host", command_add_host, NULL, "enrol a node"},
+    {"build", command_build, NULL, "build hosts; try or switch one at once"},
+    {"diff", command_diff, NULL, "what nodes run against what they would get"},
+    {"flake-update", command_flake_update, NULL, "newer inputs for the flakes under hosts/"},
     {"deploy", NULL, "bento-pub", "build, sign and publish (bento-pub)"},
     {"status", NULL, "bento-status", "what every node runs (bento-status)"},
     {"broker-config", command_broker_config, NULL, "print the broker's configuration"},

@@ -121,11 +121,11 @@ static void realise(struct build *build)
         build->done(build->context, true);
         return;
     }
-    build->phase(build->context, "evaluated");
+    build->phase(build->context, NULL);
     bool dry = build->depth == BUILD_DRY;
     const char *argv[] = {
         "nix-store", "--realise", build->system.derivation, dry ? "--dry-run" : NULL, NULL};
-    struct pool_task task = {.kind = POOL_WORK,
+    struct pool_task task = {.kind = POOL_BUILD,
         .argv = argv,
         .begin = begin_build,
         .line = on_line,
@@ -314,7 +314,7 @@ static void on_instantiated(void *context, struct pool_result *result)
     if (step_is_done(build, result, "evaluation", CODE_EVAL)) {
         build->system.derivation = take_line(&result->out);
         const char *argv[] = {"nix-store", "--query", "--outputs", build->system.derivation, NULL};
-        add_step(build, POOL_WORK, argv, on_queried);
+        add_step(build, POOL_STEP, argv, on_queried);
     }
 }
 
@@ -363,5 +363,5 @@ void build_classic(struct pool *pool, struct build *build)
     buf_append_text(&expression, "; }");
     const char *argv[] = {
         "nix-instantiate", "--eval", "--json", "--expr", buf_text(&expression), NULL};
-    add_step(build, POOL_WORK, argv, on_nixpkgs);
+    add_step(build, POOL_STEP, argv, on_nixpkgs);
 }

@@ -28,7 +28,7 @@ struct build {
     const char *attribute;                    // of a flake; NULL: classic
     const char *nixpkgs_url, *nixpkgs_sha256; // classic; NULL: the <nixpkgs> of this machine
     enum build_depth depth;
-    // What follows it. Text of phases is static.
+    // What follows it. phase: static text; NULL: it waits for its turn.
     void (*phase)(void *context, const char *phase);
     void (*line)(void *context, struct bytes line);
     void (*done)(void *context, bool ok); // once

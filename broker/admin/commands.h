@@ -4,5 +4,8 @@
 
 int command_init(int argc, char **argv);
 int command_add_host(int argc, char **argv);
+int command_build(int argc, char **argv);
+int command_diff(int argc, char **argv);
+int command_flake_update(int argc, char **argv);
 int command_broker_config(int argc, char **argv);
 int command_authorized_keys(int argc, char **argv);

@@ -218,7 +218,15 @@ static void drop_node(struct fleet *fleet)
     *node = (struct fleet_node){0};
 }
 
-static void read_nodes(struct conf_object *root, bool partial, struct fleet *fleet)
+static int compare_nodes(const void *a, const void *b)
+{
+    return strcmp(((const struct fleet_node *)a)->name, ((const struct fleet_node *)b)->name);
+}
+
+// Nodes without a key.
+enum keyless { KEYLESS_REFUSED, KEYLESS_LEFT_OUT, KEYLESS_TAKEN };
+
+static void read_nodes(struct conf_object *root, enum keyless keyless, struct fleet *fleet)
 {
     struct fleet_node defaults = {0};
     struct conf_object *object = conf_object(root, "defaults");
@@ -245,13 +253,27 @@ static void read_nodes(struct conf_object *root, bool partial, struct fleet *fle
         conf_text(object, "attribute", &node->attribute);
         read_attributes(object, node);
         read_key(object, node);
-        if (!node->key_line && partial) {
+        if (!node->key_line && keyless == KEYLESS_LEFT_OUT) {
             drop_node(fleet);
-        } else if (!node->key_line) {
+        } else if (!node->key_line && keyless == KEYLESS_REFUSED) {
             conf_fault(object, "key", "%s has no key: run `bento add-host %s`", names[i], names[i]);
         }
     }
     free(defaults.secrets);
+    defaults.secrets = NULL;
+    defaults.secret_count = 0;
+    fleet->defaults = defaults;
+}
+
+void fleet_add_node(struct fleet *fleet, const char *name)
+{
+    size_t size = (fleet->node_count + 1) * sizeof(*fleet->nodes);
+    fleet->nodes = realloc(fleet->nodes, size);
+    ASSERT(fleet->nodes != NULL);
+    struct fleet_node *node = &fleet->nodes[fleet->node_count++];
+    *node = fleet->defaults;
+    node->name = name;
+    qsort(fleet->nodes, fleet->node_count, sizeof(*fleet->nodes), compare_nodes);
 }
 
 // ---- the fleet ----
@@ -327,7 +349,7 @@ static bool check_keys_are_distinct(const struct fleet *fleet, struct err *e)
     for (size_t i = 0; i < fleet->node_count; i++) {
         for (size_t j = i + 1; j < fleet->node_count; j++) {
             const struct fleet_node *a = &fleet->nodes[i], *b = &fleet->nodes[j];
-            if (!memcmp(a->node_id, b->node_id, HASH_BYTES)) {
+            if (a->key_line && b->key_line && !memcmp(a->node_id, b->node_id, HASH_BYTES)) {
                 return err_set(e, CODE_CONFIG,
                     "%s and %s have the same key: every node needs one of its own", a->name,
                     b->name);
@@ -335,11 +357,6 @@ static bool check_keys_are_distinct(const struct fleet *fleet, struct err *e)
         }
     }
     return true;
-}
-
-static int compare_nodes(const void *a, const void *b)
-{
-    return strcmp(((const struct fleet_node *)a)->name, ((const struct fleet_node *)b)->name);
 }
 
 // nodes.json fills in what fleet.nix does not say; it is written by add-host and holds keys,
@@ -384,7 +401,8 @@ static bool merge_nodes(json_t *fleet, struct bytes nodes_json, struct err *e)
     return true;
 }
 
-bool fleet_parse(const struct fleet_text *text, bool partial, struct fleet *fleet, struct err *e)
+static bool parse(
+    const struct fleet_text *text, enum keyless keyless, struct fleet *fleet, struct err *e)
 {
     CLEANUP_JSON *merged = NULL;
     CLEANUP(buf_clear) struct buf whole = {0};
@@ -404,7 +422,7 @@ bool fleet_parse(const struct fleet_text *text, bool partial, struct fleet *flee
     conf_u64(root, "epoch", 1, UINT32_MAX, &fleet->epoch);
     conf_u64(root, "expires_days", 1, 3650, &fleet->expires_days);
     read_broker(root, fleet);
-    read_nodes(root, partial, fleet);
+    read_nodes(root, keyless, fleet);
     if (!conf_end(conf, e)) {
         fleet_clear(fleet);
         return false;
@@ -415,6 +433,11 @@ bool fleet_parse(const struct fleet_text *text, bool partial, struct fleet *flee
         return false;
     }
     return true;
+}
+
+bool fleet_parse(const struct fleet_text *text, bool partial, struct fleet *fleet, struct err *e)
+{
+    return parse(text, partial ? KEYLESS_LEFT_OUT : KEYLESS_REFUSED, fleet, e);
 }
 
 static bool read_fleet_json(const char *root, struct buf *json, struct err *e)
@@ -462,20 +485,26 @@ void fleet_text_clear(struct fleet_text *text)
     *text = (struct fleet_text){0};
 }
 
-static bool open_fleet(const char *directory, bool partial, struct fleet *fleet, struct err *e)
+static bool open_fleet(
+    const char *directory, enum keyless keyless, struct fleet *fleet, struct err *e)
 {
     CLEANUP(fleet_text_clear) struct fleet_text text;
-    return fleet_read(directory, &text, e) && fleet_parse(&text, partial, fleet, e);
+    return fleet_read(directory, &text, e) && parse(&text, keyless, fleet, e);
 }
 
 bool fleet_open(const char *directory, struct fleet *fleet, struct err *e)
 {
-    return open_fleet(directory, false, fleet, e);
+    return open_fleet(directory, KEYLESS_REFUSED, fleet, e);
 }
 
 bool fleet_open_partial(const char *directory, struct fleet *fleet, struct err *e)
 {
-    return open_fleet(directory, true, fleet, e);
+    return open_fleet(directory, KEYLESS_LEFT_OUT, fleet, e);
+}
+
+bool fleet_open_keyless(const char *directory, struct fleet *fleet, struct err *e)
+{
+    return open_fleet(directory, KEYLESS_TAKEN, fleet, e);
 }
 
 void fleet_clear(struct fleet *fleet)

@@ -52,8 +52,9 @@ struct fleet {
     uint64_t
         cache_forward; // port of a cache that nodes reach through their tunnels; 0: by themselves
     size_t node_count;
-    struct fleet_node *nodes; // ascending by name
-    struct conf *conf;        // owns the strings
+    struct fleet_node *nodes;   // ascending by name
+    struct fleet_node defaults; // for fleet_add_node(); without secrets
+    struct conf *conf;          // owns the strings
 };
 
 // directory: -C DIR, or BENTO_DIR, or the current one (NULL). CONFIG with the file and what to do:
@@ -63,6 +64,11 @@ MUST_CHECK bool fleet_open(const char *directory, struct fleet *fleet, struct er
 // The same for those who come before everybody is enrolled: nodes without a key are left out
 // instead of being an error.
 MUST_CHECK bool fleet_open_partial(const char *directory, struct fleet *fleet, struct err *e);
+// The same for those who send nothing to nodes: nodes without a key are there (key_line NULL, node_id
+// zeros).
+MUST_CHECK bool fleet_open_keyless(const char *directory, struct fleet *fleet, struct err *e);
+// A node that the repository does not name, with its defaults. name is borrowed. Moves the nodes.
+void fleet_add_node(struct fleet *fleet, const char *name);
 
 // The two steps of fleet_open: the repository's texts, and what they say.
 struct fleet_text {

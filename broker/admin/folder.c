@@ -130,43 +130,65 @@ static void list(struct loading *loading)
     nix_eval_argv(buf_text(&installable), "builtins.attrNames", argv);
     tell_phase(loading, "listing");
     struct pool_task task = {
-        .kind = POOL_WORK, .argv = argv, .line = on_line, .done = on_listed, .context = loading};
+        .kind = POOL_STEP, .argv = argv, .line = on_line, .done = on_listed, .context = loading};
     pool_add(loading->pool, &task);
 }
 
 // ---- into the store ----
 
-// Packed and unpacked again right before `nix-store --add` runs, so that the disk holds no more copies
-// than there are jobs.
+void folder_copy_name(struct buf *path)
+{
+    const char *where = getenv("TMPDIR");
+    uint8_t random[8];
+    char hex[2 * sizeof(random) + 1];
+    randombytes_buf(random, sizeof(random));
+    hex_encode(random, sizeof(random), hex);
+    buf_printf(path, "%s/bento-%s", where && *where == '/' ? where : "/tmp", hex);
+}
+
+bool folder_copy(
+    const char *root, const char *name, const char *path, struct buf *tree, struct err *e)
+{
+    CLEANUP(buf_clear) struct buf below = {0};
+    CLEANUP_FD dir = -1;
+    buf_printf(&below, "hosts/%s", name);
+    if (!treefs_pack(root, buf_text(&below), tree, e)) {
+        return false;
+    }
+    if (mkdir(path, 0700) != 0) {
+        return err_set(e, CODE_IO, "%s: %m", path);
+    }
+    return fs_open_dir(AT_FDCWD, path, &dir, e) && treefs_unpack(buf_bytes(tree), dir, "source", e);
+}
+
+void folder_copy_remove(const char *path)
+{
+    struct err left;
+    if (!fs_remove_tree(AT_FDCWD, path, &left)) {
+        fprintf(stderr, "warning: %s stays behind: %s\n", path, left.text);
+    }
+}
+
+// Right before `nix-store --add` runs, so that the disk holds no more copies than there are jobs.
 static bool unpack(void *context, struct err *e)
 {
     struct loading *loading = context;
     struct folder *folder = loading->folder;
-    const char *temporary = buf_text(&loading->temporary);
-    CLEANUP(buf_clear) struct buf path = {0};
-    CLEANUP_FD dir = -1;
-    buf_printf(&path, "hosts/%s", folder->name);
     tell_phase(loading, "packing");
-    if (!treefs_pack(loading->root, buf_text(&path), &folder->tree, e)) {
+    if (!folder_copy(
+            loading->root, folder->name, buf_text(&loading->temporary), &folder->tree, e)) {
         return false;
     }
     sha256(buf_bytes(&folder->tree), folder->tree_hash);
-    if (mkdir(temporary, 0700) != 0) {
-        return err_set(e, CODE_IO, "%s: %m", temporary);
-    }
-    return fs_open_dir(AT_FDCWD, temporary, &dir, e) &&
-           treefs_unpack(buf_bytes(&folder->tree), dir, "source", e);
+    return true;
 }
 
 static void on_added(void *context, struct pool_result *result)
 {
     struct loading *loading = context;
     struct folder *folder = loading->folder;
-    struct err *e = &folder->failure, left;
-    const char *temporary = buf_text(&loading->temporary);
-    if (!fs_remove_tree(AT_FDCWD, temporary, &left)) {
-        fprintf(stderr, "warning: %s stays behind: %s\n", temporary, left.text);
-    }
+    struct err *e = &folder->failure;
+    folder_copy_remove(buf_text(&loading->temporary));
     if (!nix_check(result, &folder->log, "nix-store --add", CODE_EVAL, e)) {
         finish(loading, false);
         return;
@@ -187,17 +209,11 @@ void folder_load(
 {
     struct loading *loading = xcalloc(1, sizeof(*loading));
     CLEANUP(buf_clear) struct buf source = {0};
-    const char *folder_for_files = getenv("TMPDIR");
-    uint8_t random[8];
-    char hex[2 * sizeof(random) + 1];
     *loading = (struct loading){.pool = pool, .root = root, .folder = folder, .calls = *calls};
-    randombytes_buf(random, sizeof(random));
-    hex_encode(random, sizeof(random), hex);
-    buf_printf(&loading->temporary, "%s/bento-%s",
-        folder_for_files && *folder_for_files == '/' ? folder_for_files : "/tmp", hex);
+    folder_copy_name(&loading->temporary);
     buf_printf(&source, "%s/source", buf_text(&loading->temporary));
     const char *argv[] = {"nix-store", "--add", buf_text(&source), NULL};
-    struct pool_task task = {.kind = POOL_WORK,
+    struct pool_task task = {.kind = POOL_STEP,
         .argv = argv,
         .begin = unpack,
         .line = on_line,

@@ -36,4 +36,10 @@ struct folder_calls {
 // machine; a flake without nixosConfigurations; one that does not evaluate.
 void folder_load(
     struct pool *pool, const char *root, struct folder *folder, const struct folder_calls *calls);
+// What the store would get of hosts/NAME (no secrets, no git), as PATH/source; PATH is made, and has to
+// be removed in every case. *tree: the same, packed.
+void folder_copy_name(struct buf *path); // a new one, in TMPDIR
+MUST_CHECK bool folder_copy(
+    const char *root, const char *name, const char *path, struct buf *tree, struct err *e);
+void folder_copy_remove(const char *path);
 void folder_clear(struct folder *folder);

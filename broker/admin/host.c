@@ -218,28 +218,24 @@ static bool is_claimed(
     return false;
 }
 
-static bool check_claims(const struct hosts *hosts, struct err *e)
+// The first configuration that no node is for: its name, or NULL.
+static const char *unclaimed(const struct hosts *hosts, const struct folder **where)
 {
     for (size_t i = 0; i < hosts->folder_count; i++) {
-        const struct folder *folder = &hosts->folders[i];
+        const struct folder *folder = *where = &hosts->folders[i];
         if (folder->kind == KIND_CLASSIC && !is_claimed(hosts, folder, NULL)) {
-            return err_set(e, CODE_CONFIG,
-                "host %s (hosts/%s) has no node: run `bento add-host %s`", folder->name,
-                folder->name, folder->name);
+            return folder->name;
         }
         for (size_t j = 0; j < folder->attributes.count; j++) {
-            const char *attribute = folder->attributes.names[j];
-            if (!is_claimed(hosts, folder, attribute)) {
-                return err_set(e, CODE_CONFIG,
-                    "host %s (hosts/%s) has no node: run `bento add-host %s`", attribute,
-                    folder->name, attribute);
+            if (!is_claimed(hosts, folder, folder->attributes.names[j])) {
+                return folder->attributes.names[j];
             }
         }
     }
-    return true;
+    return NULL;
 }
 
-bool hosts_match(const struct fleet *fleet, struct hosts *hosts, struct err *e)
+static bool match_nodes(const struct fleet *fleet, struct hosts *hosts, struct err *e)
 {
     free(hosts->list);
     hosts->list = xcalloc(fleet->node_count + 1, sizeof(*hosts->list));
@@ -249,7 +245,35 @@ bool hosts_match(const struct fleet *fleet, struct hosts *hosts, struct err *e)
             return false;
         }
     }
-    return check_claims(hosts, e);
+    return true;
+}
+
+bool hosts_match(const struct fleet *fleet, struct hosts *hosts, struct err *e)
+{
+    const struct folder *folder;
+    if (!match_nodes(fleet, hosts, e)) {
+        return false;
+    }
+    const char *name = unclaimed(hosts, &folder);
+    return !name ||
+           err_set(e, CODE_CONFIG, "host %s (hosts/%s) has no node: run `bento add-host %s`", name,
+               folder->name, name);
+}
+
+bool hosts_match_all(struct fleet *fleet, struct hosts *hosts, struct err *e)
+{
+    const struct folder *folder;
+    const char *name;
+    do {
+        if (!match_nodes(fleet, hosts, e)) {
+            return false;
+        }
+        name = unclaimed(hosts, &folder);
+        if (name) {
+            fleet_add_node(fleet, name);
+        }
+    } while (name);
+    return true;
 }
 
 void hosts_clear(struct hosts *hosts)

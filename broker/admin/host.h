@@ -34,4 +34,6 @@ void hosts_load(const struct fleet *fleet, struct hosts *hosts, unsigned jobs);
 // Pairs nodes and configurations; several nodes may share one (identical machines). CONFIG: a node
 // without a host or with two, a host without a node; names them.
 MUST_CHECK bool hosts_match(const struct fleet *fleet, struct hosts *hosts, struct err *e);
+// The same before everybody is enrolled: a host without a node gets one, with the fleet's defaults.
+MUST_CHECK bool hosts_match_all(struct fleet *fleet, struct hosts *hosts, struct err *e);
 void hosts_clear(struct hosts *hosts);

@@ -29,41 +29,36 @@ void parcel_print_path(struct bytes path)
     fputs(buf_text(&text), stdout);
 }
 
-static const char *failed_words(const struct parcel *parcel, bool published)
-{
-    return !published              ? ""
-           : parcel->ticket.ct_len ? "keeps its previous configuration"
-                                   : "stays without a configuration";
-}
-
 void parcel_line(
     const struct assembly *assembly, const struct parcel *parcel, int name_width, struct buf *out)
 {
-    static const char *const words[] = {[OUTCOME_BUILT] = "built",
-        [OUTCOME_UNCHANGED] = "unchanged",
-        [OUTCOME_CHANGED] = "changed"};
     buf_printf(out, "%-*s  ", name_width, parcel->host->node->name);
     switch (parcel->outcome) {
     case OUTCOME_KEPT:
         buf_append_text(out, "not named");
         break;
     case OUTCOME_FAILED:
-        buf_printf(out, "FAILED     %s", failed_words(parcel, assembly->cache != NULL));
+        buf_printf(out, "FAILED%s",
+            !assembly->cache        ? ""
+            : parcel->ticket.ct_len ? "     keeps its previous configuration"
+                                    : "     stays without a configuration");
         break;
     case OUTCOME_BUILT:
         if (assembly->dry) {
             buf_printf(out, "would build %u, fetch %u", parcel->to_build, parcel->to_fetch);
-            break;
+        } else {
+            buf_printf(out, "built      %s", parcel->system.out);
         }
-        // fall through
+        break;
     case OUTCOME_UNCHANGED:
     case OUTCOME_CHANGED:
-        buf_printf(out, "%-9s  ", words[parcel->outcome]);
+        buf_printf(out, "%-9s  ", parcel->outcome == OUTCOME_CHANGED ? "changed" : "unchanged");
         parcel_path(bytes_of_text(parcel->system.out), out);
         break;
     }
-    buf_printf(
-        out, "%s  %.1f s\n", parcel->evaluated_only ? "  (evaluated only)" : "", parcel->seconds);
+    bool told = assembly->dry; // it builds nothing anyway
+    buf_printf(out, "%s  %.1f s\n", parcel->evaluated_only && !told ? "  (evaluated only)" : "",
+        parcel->seconds);
 }
 
 // Broken in the same way: two hosts of one broken flake.
@@ -119,7 +114,7 @@ void parcel_print_total(const struct assembly *assembly)
     const char *separator = "";
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
         size_t count = assembly_count(assembly, words[i].outcome);
-        if (count) {
+        if (count && (assembly->cache || words[i].outcome != OUTCOME_KEPT)) {
             printf("%s%zu %s", separator, count, words[i].word);
             separator = ", ";
         }

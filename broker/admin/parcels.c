@@ -14,8 +14,7 @@ struct work {
     struct works *works;
     struct parcel *parcel;
     size_t row;
-    bool begun;
-    uint64_t since_ms;
+    uint64_t since_ms, worked_ms; // since when it works, 0: it waits; how long before that
     struct build build;
 };
 
@@ -27,13 +26,17 @@ struct works {
     struct work *list;
 };
 
+static void keep_time(struct work *work, bool works)
+{
+    uint64_t now = clock_monotonic_ms();
+    work->worked_ms += work->since_ms ? now - work->since_ms : 0;
+    work->since_ms = works ? now : 0;
+}
+
 static void on_phase(void *context, const char *phase)
 {
     struct work *work = context;
-    if (!work->begun) {
-        work->since_ms = clock_monotonic_ms();
-    }
-    work->begun = true;
+    keep_time(work, phase != NULL);
     progress_phase(work->works->progress, work->row, phase);
 }
 
@@ -71,9 +74,8 @@ static void settle(struct work *work, bool ok)
         parcel->outcome = OUTCOME_FAILED;
         parcel_keep(assembly, parcel);
     }
-    if (work->begun) {
-        parcel->seconds = (double)(clock_monotonic_ms() - work->since_ms) / 1000;
-    }
+    keep_time(work, false);
+    parcel->seconds = (double)work->worked_ms / 1000;
     if (!parcel->stopped) {
         parcel_line(assembly, parcel, assembly->name_width, &line);
     }

@@ -333,21 +333,22 @@ bool pool_is_stopped(const struct pool *pool)
     return pool->stopped;
 }
 
-static bool may_start(const struct pool *pool, const struct pool_child *child)
-{
-    return pool->running < pool->jobs &&
-           (child->task.kind != POOL_EVALUATION ||
-               pool_may_evaluate(pool->evaluating, pool_available_kib()));
-}
-
-// The first of those that wait and can be dealt with now.
+// The one that can be dealt with now, if any.
 static struct pool_child *next_of(const struct pool *pool)
 {
-    struct pool_child *child = pool->children;
-    while (child && (child->running || !(child->stopped || may_start(pool, child)))) {
-        child = child->next;
+    struct pool_child *best = NULL;
+    bool may_evaluate = pool_may_evaluate(pool->evaluating, pool_available_kib());
+    for (struct pool_child *child = pool->children; child; child = child->next) {
+        if (child->stopped && !child->running) {
+            return child;
+        }
+        if (!child->running && pool->running < pool->jobs &&
+            (may_evaluate || child->task.kind != POOL_EVALUATION) &&
+            (!best || child->task.kind < best->task.kind)) {
+            best = child;
+        }
     }
-    return child;
+    return best;
 }
 
 // Every turn of the loop.

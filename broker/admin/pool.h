@@ -14,9 +14,11 @@ struct loop;
 struct pool;
 struct pool_child;
 
+// Those of an earlier kind begin first: what is broken shows early, and there is something to build.
 enum pool_kind {
+    POOL_STEP, // short
     POOL_EVALUATION,
-    POOL_WORK, // builds, and whatever else needs little memory
+    POOL_BUILD,
 };
 
 struct pool_result {

@@ -138,6 +138,23 @@ unsigned progress_height(const char *drawn, unsigned width)
     return height;
 }
 
+// In one line of a terminal the hashes of store paths say nothing and take the room of what does.
+static void shorten_paths(const char *line, char *out, size_t room)
+{
+    static const char store[] = "/nix/store/";
+    const size_t hash = sizeof(store) - 1 + 32;
+    size_t len = 0;
+    while (*line && len + 1 < room) {
+        if (!strncmp(line, store, sizeof(store) - 1) && strnlen(line, hash + 1) > hash &&
+            line[hash] == '-') {
+            line += hash + 1;
+        } else {
+            out[len++] = *line++;
+        }
+    }
+    out[len] = 0;
+}
+
 // ---- drawing ----
 
 // A line that is being filled: what does not fit is left out.
@@ -390,10 +407,8 @@ struct progress *progress_new(
 
 void progress_phase(struct progress *p, size_t row, const char *phase)
 {
-    if (!p->rows[row].phase) {
-        p->rows[row].since_ms = clock_monotonic_ms();
-    }
     p->rows[row].phase = phase;
+    p->rows[row].since_ms = clock_monotonic_ms();
     *p->rows[row].line = 0;
 }
 
@@ -407,7 +422,7 @@ void progress_line(struct progress *p, size_t row, struct bytes line)
         print(p, buf_text(&text), false);
     }
     if (clean.len) {
-        snprintf(p->rows[row].line, PROGRESS_LINE_BYTES, "%s", buf_text(&clean));
+        shorten_paths(buf_text(&clean), p->rows[row].line, PROGRESS_LINE_BYTES);
     }
 }
 

@@ -12,7 +12,7 @@ struct progress;
 // Takes the names' length for the width of their column. names are borrowed. what: "hosts".
 struct progress *progress_new(
     struct loop *loop, const char *what, const char *const *names, size_t count);
-// A row enters a phase ("evaluating"; static text); its clock starts with the first.
+// A row enters a phase ("evaluating"; static text), with a clock of its own; NULL: it waits.
 void progress_phase(struct progress *progress, size_t row, const char *phase);
 // The newest line of its log, as it came.
 void progress_line(struct progress *progress, size_t row, struct bytes line);
