@@ -9,6 +9,7 @@
 
 #define SCREEN_COLUMNS 80
 #define HELP_COLUMN_MAX 30
+#define GAP 2 // before an explanation
 
 const char bento_version[] = BENTO_VERSION;
 
@@ -33,14 +34,10 @@ static int columns(const char *text)
     return n;
 }
 
-// Prints text in the columns from `indent` on; the cursor is at column `at`. Newlines in it are
-// kept.
+// Prints text in the columns from `indent` on; the cursor is at column `at`, not behind it. Newlines
+// in the text are kept.
 static void print_wrapped(const char *text, int indent, int at)
 {
-    if (at > indent - 2 && indent > 0) {
-        putchar('\n');
-        at = 0;
-    }
     printf("%*s", indent - at, "");
     at = indent;
     while (*text != '\0') {
@@ -83,43 +80,70 @@ static void describe(const struct cli_option *option, char *out, size_t room)
         option->value != NULL ? option->value : "");
 }
 
-static const struct cli_option help_option = {.letter = 'h', .name = "help", .help = "show this"};
-static const struct cli_option version_option = {.name = "version", .help = "show the version"};
+static const char help_options[] = "  -h, --help, --version";
+
+// Where the explanations start: behind the options, unless one is very long.
+static int help_column(const struct cli *cli)
+{
+    int column = columns(help_options) + GAP;
+    for (const struct cli_option *option = cli->options; option->name != NULL; option++) {
+        char text[120];
+        describe(option, text, sizeof text);
+        int needed = columns(text) + GAP;
+        if (option->help != NULL && needed > column && needed <= HELP_COLUMN_MAX)
+            column = needed;
+    }
+    return column;
+}
 
 static void print_option(const struct cli_option *option, int column)
 {
     char text[120];
+    if (option->help == NULL)
+        return;
     describe(option, text, sizeof text);
     fputs(text, stdout);
-    print_wrapped(option->help != NULL ? option->help : "", column, columns(text));
+    int at = columns(text);
+    if (at + GAP > column) {
+        putchar('\n');
+        at = 0;
+    }
+    print_wrapped(option->help, column, at);
 }
 
-static _Noreturn void print_help(const struct cli *cli)
+static void print_commands(const struct cli_command *command)
 {
-    printf("Usage: %s [OPTION…]%s%s\n\n", cli->program, cli->synopsis != NULL ? " " : "",
-        cli->synopsis != NULL ? cli->synopsis : "");
+    int column = 0;
+    for (const struct cli_command *c = command; c->name != NULL; c++) {
+        int needed = columns(c->name) + 2 * GAP;
+        column = needed > column ? needed : column;
+    }
+    for (; command->name != NULL; command++)
+        if (command->help != NULL)
+            printf("%*s%-*s%s\n", GAP, "", column - GAP, command->name, command->help);
+    putchar('\n');
+}
+
+_Noreturn void cli_help(const struct cli *cli, int status)
+{
+    bool has_synopsis = cli->synopsis != NULL && cli->synopsis[0] != '\0';
+    printf("Usage: %s [OPTION…]%s%s\n", cli->program, has_synopsis ? " " : "",
+        has_synopsis ? cli->synopsis : "");
     if (cli->purpose != NULL)
         print_wrapped(cli->purpose, 0, 0);
-    int column = 0;
-    for (const struct cli_option *option = cli->options; option->name != NULL; option++) {
-        char text[120];
-        describe(option, text, sizeof text);
-        int needed = columns(text) + 2;
-        if (needed > column && needed <= HELP_COLUMN_MAX)
-            column = needed;
-    }
-    if (column < 19)
-        column = 19; // "      --version" and a gap
-    printf("\nOptions:\n");
+    putchar('\n');
+    if (cli->commands != NULL)
+        print_commands(cli->commands);
+    int column = help_column(cli);
     for (const struct cli_option *option = cli->options; option->name != NULL; option++)
         print_option(option, column);
-    print_option(&help_option, column);
-    print_option(&version_option, column);
+    printf("%-*sshow this, show the version\n", column, help_options);
     if (cli->example != NULL) {
-        printf("\nExample:\n");
-        print_wrapped(cli->example, 2, 0);
+        static const char word[] = "\nExample: ";
+        fputs(word, stdout);
+        print_wrapped(cli->example, sizeof word - 2, sizeof word - 2);
     }
-    exit(fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+    exit(fflush(stdout) == 0 ? status : EXIT_FAILURE);
 }
 
 static _Noreturn void print_version(const struct cli *cli)
@@ -166,6 +190,30 @@ const char *cli_nearest(const char *typo, const char *const *names, size_t count
     return nearest;
 }
 
+bool cli_unknown(const char *kind, const char *word, const char *const *names, size_t count,
+    const char *hint, struct err *e)
+{
+    const char *near = cli_nearest(word, names, count);
+    return err_set(e, CODE_USAGE, "no %s %s%s%s%s", kind, word, near ? "; did you mean " : ": ",
+        near ? near : hint, near ? "?" : "");
+}
+
+bool cli_find_command(
+    const struct cli *cli, const char *name, const struct cli_command **command, struct err *e)
+{
+    const char *names[64];
+    size_t count = 0;
+    for (const struct cli_command *c = cli->commands; c->name != NULL; c++) {
+        if (strcmp(c->name, name) == 0) {
+            *command = c;
+            return true;
+        }
+        if (c->help != NULL && count < sizeof names / sizeof *names)
+            names[count++] = c->name;
+    }
+    return cli_unknown("command", name, names, count, "--help lists them", e);
+}
+
 static const char *nearest_option(const struct cli *cli, const char *typo)
 {
     const char *names[66] = {"help", "version"};
@@ -186,7 +234,7 @@ static int take_long(const struct cli *cli, const char *word, const char *next)
         option++;
     if (option->name == NULL) {
         if (strcmp(name, "help") == 0)
-            print_help(cli);
+            cli_help(cli, EXIT_SUCCESS);
         if (strcmp(name, "version") == 0)
             print_version(cli);
         char typo[65];
@@ -219,7 +267,7 @@ static int take_short(const struct cli *cli, const char *word, const char *next)
         while (option->name != NULL && option->letter != *letter)
             option++;
         if (option->name == NULL && *letter == 'h')
-            print_help(cli);
+            cli_help(cli, EXIT_SUCCESS);
         if (option->name == NULL)
             mistake(cli, "unknown option", word, NULL);
         if (option->value == NULL || value_is_optional(option)) {
@@ -246,6 +294,7 @@ char **cli_parse(const struct cli *cli, int argc, char **argv, int *words)
         char *word = argv[i];
         if (!options || word[0] != '-' || word[1] == '\0') {
             argv[count++] = word; // never ahead of i
+            options = options && !cli->options_first;
         } else if (strcmp(word, "--") == 0) {
             options = false;
         } else {

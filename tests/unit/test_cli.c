@@ -23,6 +23,7 @@ static void parse(struct given *given, char **argv)
         {'v', "verbose", NULL, "say more", NULL, &given->verbose},
         {'j', "json", NULL, "for machines", NULL, &given->json},
         {0, "wait", "[=SECONDS]", "follow until all reported", &given->seconds, &given->wait},
+        {0, "follow", "[=SECONDS]", NULL, &given->seconds, &given->wait},
         {0},
     };
     const struct cli cli = {.program = "bento-pub",
@@ -77,6 +78,34 @@ static void short_options_join_and_take_values_either_way(void **state)
     assert_true(g.verbose);
     assert_string_equal(g.config, "y.json");
     assert_int_equal(g.words, 0);
+}
+
+static void first_word_may_end_the_options(void **state)
+{
+    (void)state;
+    bool verbose = false;
+    const struct cli_option options[] = {{'v', "verbose", NULL, "say more", NULL, &verbose}, {0}};
+    const struct cli cli = {.program = "bento ssh", .options = options, .options_first = true};
+    char *argv[] = {(char[]){"bento ssh"}, (char[]){"-v"}, (char[]){"router"}, (char[]){"ls"},
+        (char[]){"-v"}, (char[]){"--all"}, NULL};
+    int words;
+    char **word = cli_parse(&cli, 6, argv, &words);
+    assert_true(verbose);
+    assert_int_equal(words, 4);
+    assert_string_equal(word[2], "-v");
+    assert_string_equal(word[3], "--all");
+}
+
+static void unknown_name_is_told_the_nearest_or_where_they_are(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"list", "retire"};
+    struct err e;
+    assert_false(cli_unknown("command", "retre", names, 2, "try --help", &e));
+    assert_int_equal(e.code, CODE_USAGE);
+    assert_string_equal(e.text, "no command retre; did you mean retire?");
+    assert_false(cli_unknown("command", "elephant", names, 2, "try --help", &e));
+    assert_string_equal(e.text, "no command elephant: try --help");
 }
 
 static void two_dashes_end_the_options(void **state)
@@ -149,13 +178,13 @@ static void help_fits_a_screen_and_is_aligned(void **state)
     assert_int_equal(run_apart(parse_apart, text, &out, &err), 0);
     assert_int_equal(err.len, 0);
     const char *help = buf_text(&out);
-    assert_contains(help, "Usage: bento-pub [OPTION…] [HOST…|GLOB|@TAG…]\n\nBuilds, seals");
-    assert_contains(help, "\n  -c, --config FILE     the configuration");
-    assert_contains(help, "\n                        said, so");
-    assert_contains(help, "\n      --wait[=SECONDS]  follow");
-    assert_contains(help, "\n  -h, --help            show");
-    assert_contains(help, "\n      --version         show");
-    assert_contains(help, "Example:\n  bento-pub --wait router\n  bento-pub @servers\n");
+    assert_contains(help, "Usage: bento-pub [OPTION…] [HOST…|GLOB|@TAG…]\nBuilds, seals");
+    assert_contains(help, "\n  -c, --config FILE      the configuration");
+    assert_contains(help, "\n                         said, so");
+    assert_contains(help, "\n      --wait[=SECONDS]   follow");
+    assert_contains(help, "\n  -h, --help, --version  show");
+    assert_contains(help, "\n\nExample: bento-pub --wait router\n         bento-pub @servers\n");
+    assert_null(strstr(help, "--follow")); // another name of --wait
     unsigned lines = 0, width = 0;
     for (const char *c = help; *c != '\0'; c++) {
         width = *c == '\n' ? 0 : width + (((unsigned char)*c & 0xc0) != 0x80);
@@ -226,6 +255,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_and_words_mix),
         cmocka_unit_test(short_options_join_and_take_values_either_way),
+        cmocka_unit_test(first_word_may_end_the_options),
+        cmocka_unit_test(unknown_name_is_told_the_nearest_or_where_they_are),
         cmocka_unit_test(two_dashes_end_the_options),
         cmocka_unit_test(optional_value_comes_with_an_equals_sign_only),
         cmocka_unit_test(mistakes_are_one_line_and_status_64),
