@@ -262,26 +262,40 @@ static int print_keys(const struct config *config)
     return ok ? EXIT_SUCCESS : cli_fail("bento-apply", &e);
 }
 
-static int subcommand(const struct config *config, int argc, char **argv)
+// What bento-apply calls itself with: not for people, so without help.
+static const struct {
+    const char *name;
+    int (*run)(const struct invocation *);
+} steps[] = {{"obtain", action_obtain}, {"update", action_update}, {"check", action_check},
+    {"try", action_try}, {"commit", action_commit}, {"revert", action_revert},
+    {"restore", action_restore}, {"reboot", action_reboot}, {"due", action_due}};
+#define STEP_COUNT (sizeof steps / sizeof steps[0])
+
+static size_t find_step(const char *name)
 {
-    static const struct {
-        const char *name;
-        int (*run)(const struct invocation *);
-    } table[] = {{"obtain", action_obtain}, {"update", action_update}, {"check", action_check},
-        {"try", action_try}, {"commit", action_commit}, {"revert", action_revert},
-        {"restore", action_restore}, {"reboot", action_reboot}, {"due", action_due}};
+    size_t i = 0;
+    while (i < STEP_COUNT && strcmp(name, steps[i].name) != 0) {
+        i++;
+    }
+    return i;
+}
+
+static int take_step(const struct config *config, int argc, char **argv)
+{
     char state[PATH_MAX];
     snprintf(state, sizeof state, "%s/apply", config->state);
-    struct invocation call = {.config = config, .state = state, .argc = argc - 1, .argv = argv + 1};
-    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
-        if (strcmp(argv[0], table[i].name) == 0) {
-            return table[i].run(&call);
-        }
-    }
-    struct err e;
-    err_set(&e, CODE_USAGE, "no such command '%s': try --help", argv[0]);
-    return cli_fail("bento-apply", &e);
+    const struct invocation call = {
+        .config = config, .state = state, .argc = argc - 1, .argv = argv + 1};
+    return steps[find_step(argv[0])].run(&call);
 }
+
+static const struct cli_command commands[] = {
+    {"keys", "print the public lines of this machine, for bento add-host", NULL, NULL},
+    {"bootstrap", "FILE: install what bento add-host wrote", NULL, NULL},
+    {"selfcheck", "ENVELOPE: would this machine believe that release?", NULL, NULL},
+    {"verify", "a node's verdict about files (bento-apply verify --help)", NULL, NULL},
+    {0},
+};
 
 int main(int argc, char **argv)
 {
@@ -310,13 +324,20 @@ int main(int argc, char **argv)
         {0, NULL, NULL, NULL, NULL, NULL},
     };
     const struct cli cli = {.program = "bento-apply",
-        .synopsis = "[keys | bootstrap FILE | selfcheck ENVELOPE | verify …]",
+        .synopsis = "[COMMAND …]",
         .purpose = "Verifies releases, builds, switches, confirms, and goes back if the broker "
-                   "cannot be reached.",
+                   "cannot be reached: as a service, without a command.",
         .example = "bento-apply keys | ssh admin@desk bento add-host laptop --keys -",
-        .options = options};
+        .options = options,
+        .commands = commands};
     int words;
+    struct err e;
+    const struct cli_command *command;
     argv = cli_parse(&cli, argc, argv, &words);
+    bool is_step = words > 0 && find_step(argv[0]) < STEP_COUNT;
+    if (words > 0 && !is_step && !cli_find_command(&cli, argv[0], &command, &e)) {
+        return cli_fail(cli.program, &e);
+    }
     if (words > 0 && strcmp(argv[0], "bootstrap") == 0) {
         return bootstrap_main(path, force, words, argv);
     }
@@ -327,7 +348,10 @@ int main(int argc, char **argv)
     char self[PATH_MAX], config_path[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     struct config config;
-    struct err e;
+    if (words > 1 && !is_step) {
+        err_set(&e, CODE_USAGE, "%s takes no arguments", argv[0]);
+        return cli_fail(cli.program, &e);
+    }
     if (keys &&
         access(path, F_OK) != 0) { // a new machine shows its keys before it belongs to a fleet
         config_defaults(path, &config);
@@ -343,7 +367,7 @@ int main(int argc, char **argv)
     }
     int status = keys         ? print_keys(&config)
                  : words == 0 ? daemon_main(&config, config_path, self, no_systemd)
-                              : subcommand(&config, words, argv);
+                              : take_step(&config, words, argv);
     config_clear(&config);
     return status;
 }
