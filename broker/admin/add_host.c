@@ -4,6 +4,7 @@
 #include "json.h"
 #include "roster.h"
 #include "server.h"
+#include "template.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,22 +13,26 @@
 #include <unistd.h>
 
 #define KEYS_BYTES_MAX 65536u
+#define EXAMPLE_BYTES_MAX 65536u
 
 static const char *directory, *keys_file;
+static bool flake;
 
 static const struct cli_option options[] = {
     {'C', "directory", "DIR", "the repository (default: BENTO_DIR, or here)", &directory, NULL},
     {0, "keys", "FILE",
         "what `bento-apply keys` printed on the machine; - is standard input (default)", &keys_file,
         NULL},
+    {0, "flake", NULL, "start the host as a flake of its own (from example/flake.nix)", NULL,
+        &flake},
     {0},
 };
 
 static const struct cli cli = {
     .program = "bento add-host",
     .synopsis = "NAME",
-    .purpose =
-        "Enrols a node: its keys go to nodes.json, what it must know first to NAME.bootstrap.json.",
+    .purpose = "Enrols a node: its keys go to nodes.json, what it must know first to "
+               "NAME.bootstrap.json, and hosts/NAME is started from example/.",
     .example = "ssh root@router bento-apply keys | bento add-host router",
     .options = options,
 };
@@ -124,11 +129,13 @@ static bool add_to_nodes(struct enrolment *new, struct err *e)
         return false;
     }
     json_t *old = json_object_get(nodes, new->name);
-    if (old && (!is_same(old, "key", &new->key) || !is_same(old, "tunnelKey", &new->tunnel_key))) {
+    bool same_tunnel =
+        !json_object_get(old, "tunnelKey") || is_same(old, "tunnelKey", &new->tunnel_key);
+    if (old && (!is_same(old, "key", &new->key) || !same_tunnel)) {
         return err_set(e, CODE_CONFIG,
-            "%s is enrolled already, with other keys: to replace them, take it out of nodes.json "
+            "%s is enrolled already, with other keys: to replace them, `bento remove-host %s` "
             "first",
-            new->name);
+            new->name, new->name);
     }
     json_t *node = json_pack("{s:s}", "key", buf_text(&new->key));
     if (new->tunnel_key.len) {
@@ -191,33 +198,35 @@ static bool look_for_host(struct enrolment *new, struct err *e)
 
 // ---- writing ----
 
-static bool make_host(const struct enrolment *new, int root, struct err *e)
+// A file of example/, the repository's or ours, as the host's. One that is there stays.
+static bool copy_example(
+    const struct enrolment *new, int root, int host, const char *name, struct err *e)
 {
-    CLEANUP(buf_clear) struct buf path = {0}, text = {0};
-    bool utils = fs_exists(root, "utils/default.nix");
-    buf_printf(&path, "hosts/%s", new->name);
-    if (!fs_make_dir(root, buf_text(&path), 0755, true, e)) {
+    CLEANUP(buf_clear) struct buf path = {0}, example = {0}, text = {0};
+    if (fs_exists(host, name)) {
+        return true;
+    }
+    buf_printf(&path, "example/%s", name);
+    if (!fs_exists(root, buf_text(&path))) {
+        buf_append_text(&example, template_text(buf_text(&path)));
+    } else if (!fs_read_following(root, buf_text(&path), EXAMPLE_BYTES_MAX, &example, e)) {
         return false;
     }
-    if (utils) {
-        CLEANUP(buf_clear) struct buf link = {0};
-        buf_printf(&link, "%s/utils", buf_text(&path));
-        if (!fs_exists(root, buf_text(&link)) &&
-            symlinkat("../../utils", root, buf_text(&link)) != 0) {
-            return err_set(e, CODE_IO, "%s: %m", buf_text(&link));
-        }
-    }
-    buf_printf(&text,
-        "# %s. Put the machine's own /etc/nixos/configuration.nix here, and "
-        "hardware-configuration.nix beside it.\n"
-        "{ ... }:\n"
-        "{\n"
-        "  imports = [%s ];\n"
-        "  networking.hostName = \"%s\";\n"
-        "}\n",
-        new->name, utils ? " ./utils" : "", new->name);
-    buf_append_text(&path, "/configuration.nix");
-    return fs_write(root, buf_text(&path), buf_bytes(&text), 0644, e);
+    template_fill(buf_text(&example), "@name@", new->name, &text);
+    return fs_write(host, name, buf_bytes(&text), 0644, e);
+}
+
+static bool make_host(const struct enrolment *new, int root, struct err *e)
+{
+    CLEANUP(buf_clear) struct buf path = {0};
+    CLEANUP_FD host = -1;
+    buf_printf(&path, "hosts/%s", new->name);
+    return fs_make_dir(root, buf_text(&path), 0755, true, e) &&
+           fs_open_dir(root, buf_text(&path), &host, e) &&
+           (!fs_exists(root, "utils") || fs_exists(host, "utils") ||
+               fs_symlink(host, "utils", "../../utils", e)) &&
+           (!flake || copy_example(new, root, host, "flake.nix", e)) &&
+           copy_example(new, root, host, "configuration.nix", e);
 }
 
 // nodes.json goes last: it is the enrolment. A run that was interrupted before can be repeated.
@@ -228,7 +237,7 @@ static bool write_all(const struct enrolment *new, const json_t *bootstrap, stru
     buf_printf(&name, "%s.bootstrap.json", new->name);
     json_text(bootstrap, &text);
     return fs_open_dir(AT_FDCWD, new->fleet.root, &root, e) &&
-           (!new->make_host || make_host(new, root, e)) &&
+           (!new->make_host || make_host(new, root, e)) && server_refresh(&new->fleet, e) &&
            fs_write(root, buf_text(&name), buf_bytes(&text), 0644, e) &&
            fs_write(root, "nodes.json", buf_bytes(&new->text.nodes), 0644, e);
 }
@@ -241,7 +250,7 @@ static void print_next(const struct enrolment *new)
     fingerprint(node->node_id, id);
     printf("enrolled %s, %s\n", name, id);
     if (new->make_host) {
-        printf("wrote    hosts/%s/configuration.nix\n", name);
+        printf("wrote    hosts/%s\n", name);
     } else if (new->found_in) {
         printf("found    hosts/%s\n", new->found_in);
     } else {
@@ -250,15 +259,15 @@ static void print_next(const struct enrolment *new)
             name);
     }
     printf("wrote    %s.bootstrap.json\n\nNext:\n", name);
-    printf("  1. put %s.bootstrap.json onto the machine: bento-apply bootstrap FILE, or as the "
-           "--config of bento-node and bento-apply\n",
-        name);
-    if (new->tunnel_key.len) {
-        printf("  2. bento authorized-keys        into the tunnel account's authorized_keys on the "
-               "server\n");
+    printf(
+        "  1. put %s.bootstrap.json onto the machine; there: bento-apply bootstrap FILE\n", name);
+    CLEANUP(buf_clear) struct buf line = {0};
+    if (server_authorized_key(&new->fleet, node, &line)) {
+        printf("  2. on the server, for the tunnel account (all lines: bento authorized-keys):\n%s",
+            buf_text(&line));
     } else {
-        printf("  2. only an identity key was given: run add-host again with both lines if it "
-               "dials through ssh\n");
+        printf("  2. only an identity key was given: if it dials through ssh, run add-host again\n"
+               "     with both lines of `bento-apply keys`\n");
     }
     printf("  3. look at hosts/%s, then: bento deploy %s\n", new->found_in ? new->found_in : name,
         name);

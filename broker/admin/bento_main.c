@@ -9,37 +9,21 @@
 #include <string.h>
 #include <unistd.h>
 
-struct command {
-    const char *name;
-    int (*run)(int argc, char **argv); // or
-    const char *program;               // to be executed instead
-    const char *help;
+static const struct cli_command commands[] = {
+    {"init", "start a fleet's repository", command_init, NULL},
+    {"add-host", "enrol a node", command_add_host, NULL},
+    {"remove-host", "take a node out of the fleet", command_remove_host, NULL},
+    {"ssh", "log in to a node, or run a command there", command_ssh, NULL},
+    {"build", "build hosts; try or switch one at once", command_build, NULL},
+    {"diff", "what nodes run against what they would get", command_diff, NULL},
+    {"flake-update", "newer inputs for the flakes under hosts/", command_flake_update, NULL},
+    {"deploy", "build, sign and publish (bento-pub)", NULL, "bento-pub"},
+    {"status", "what every node runs (bento-status)", NULL, "bento-status"},
+    {"broker-config", "print the broker's configuration", command_broker_config, NULL},
+    {"authorized-keys", "print the tunnel account's authorized_keys", command_authorized_keys,
+        NULL},
+    {0},
 };
-
-static const struct command commands[] = {
-    {"init", command_init, NULL, "start a fleet's repository here"},
-    {"add-host", command_add_host, NULL, "enrol a node"},
-    {"build", command_build, NULL, "build hosts; try or switch one at once"},
-    {"diff", command_diff, NULL, "what nodes run against what they would get"},
-    {"flake-update", command_flake_update, NULL, "newer inputs for the flakes under hosts/"},
-    {"deploy", NULL, "bento-pub", "build, sign and publish (bento-pub)"},
-    {"status", NULL, "bento-status", "what every node runs (bento-status)"},
-    {"broker-config", command_broker_config, NULL, "print the broker's configuration"},
-    {"authorized-keys", command_authorized_keys, NULL,
-        "print the tunnel account's authorized_keys"},
-};
-#define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))
-
-static int print_help(FILE *out, int status)
-{
-    fprintf(out, "bento COMMAND [ARGUMENTS]: keeps a fleet of NixOS machines up to date.\n\n");
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        fprintf(out, "  %-16s %s\n", commands[i].name, commands[i].help);
-    }
-    fprintf(out,
-        "\nbento COMMAND --help tells more. All take -C DIR (or BENTO_DIR), the repository.\n");
-    return status;
-}
 
 // Next to this executable, where it was installed or built; else in PATH.
 static int execute(const char *program, char **argv)
@@ -61,41 +45,34 @@ static int execute(const char *program, char **argv)
     return cli_fail("bento", &e);
 }
 
-static int refuse(const char *word)
-{
-    const char *names[COMMAND_COUNT];
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        names[i] = commands[i].name;
-    }
-    const char *near = cli_nearest(word, names, COMMAND_COUNT);
-    struct err e;
-    err_set(&e, CODE_USAGE, "no command %s%s%s; `bento --help` lists them", word,
-        near ? "; did you mean " : "", near ? near : "");
-    return cli_fail("bento", &e);
-}
-
 int main(int argc, char **argv)
 {
-    // `bento -C DIR COMMAND`, as git has it.
-    while (argc > 2 && !strcmp(argv[1], "-C")) {
-        setenv("BENTO_DIR", argv[2], 1);
-        argv += 2;
-        argc -= 2;
+    const char *directory = NULL;
+    const struct cli_option options[] = {
+        {'C', "directory", "DIR", "the repository (default: BENTO_DIR, or here)", &directory, NULL},
+        {0},
+    };
+    const struct cli cli = {
+        .program = "bento",
+        .synopsis = "COMMAND …",
+        .purpose = "Keeps a fleet of NixOS machines up to date. `bento COMMAND --help` tells more.",
+        .example = "bento init ~/fleet",
+        .options = options,
+        .commands = commands,
+        .options_first = true,
+    };
+    int words;
+    struct err e;
+    const struct cli_command *command;
+    char **word = cli_parse(&cli, argc, argv, &words);
+    if (!words || !strcmp(word[0], "help")) {
+        cli_help(&cli, words ? EXIT_SUCCESS : EXIT_USAGE);
     }
-    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "help") ||
-        !strcmp(argv[1], "-h")) {
-        return argc < 2 ? print_help(stderr, EXIT_USAGE) : print_help(stdout, 0);
+    if (directory) {
+        setenv("BENTO_DIR", directory, 1);
     }
-    if (!strcmp(argv[1], "--version")) {
-        printf("bento %s\n", bento_version);
-        return 0;
+    if (!cli_find_command(&cli, word[0], &command, &e)) {
+        return cli_fail(cli.program, &e);
     }
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        const struct command *command = &commands[i];
-        if (!strcmp(argv[1], command->name)) {
-            return command->run ? command->run(argc - 1, argv + 1)
-                                : execute(command->program, argv + 1);
-        }
-    }
-    return refuse(argv[1]);
+    return command->run ? command->run(words, word) : execute(command->program, word);
 }

@@ -9,6 +9,7 @@
 #include "proc.h"
 #include "remote.h"
 #include "select.h"
+#include "server.h"
 #include "sign.h"
 
 #include <errno.h>
@@ -157,7 +158,7 @@ static bool get_previous(struct pub *pub, struct err *e)
 static bool prepare(struct pub *pub, char **words, int word_count, struct err *e)
 {
     if (!fleet_open(directory, &pub->fleet, e) || !choose(pub, words, word_count, e) ||
-        !hosts_scan(&pub->fleet, &pub->hosts, e)) {
+        !server_refresh(&pub->fleet, e) || !hosts_scan(&pub->fleet, &pub->hosts, e)) {
         return false;
     }
     hosts_load(&pub->fleet, &pub->hosts, pub->jobs);

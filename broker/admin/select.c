@@ -49,7 +49,8 @@ static bool refuse_word(const struct fleet *fleet, const char *word, struct err 
         return err_set(e, CODE_USAGE, "%s: no such %s; did you mean %s%s?", word,
             *at ? "tag" : "host", at, near);
     }
-    return err_set(e, CODE_USAGE, "%s: no %s of this fleet matches", word, *at ? "tag" : "host");
+    return err_set(e, CODE_USAGE, "%s: no %s of this fleet matches; `bento status` lists them",
+        word, *at ? "tag" : "host");
 }
 
 static bool add_word(const struct fleet *fleet, const char *word, bool *chosen, struct err *e)
@@ -61,6 +62,13 @@ static bool add_word(const struct fleet *fleet, const char *word, bool *chosen, 
         }
     }
     return any || refuse_word(fleet, word, e);
+}
+
+bool select_node(
+    const struct fleet *fleet, const char *name, const struct fleet_node **node, struct err *e)
+{
+    *node = fleet_find(fleet, name);
+    return *node || refuse_word(fleet, name, e);
 }
 
 bool select_nodes(

@@ -8,3 +8,6 @@
 // nearest.
 MUST_CHECK bool select_nodes(
     const struct fleet *fleet, char *const *words, int word_count, bool *chosen, struct err *e);
+// The one of that name, no glob. USAGE as above.
+MUST_CHECK bool select_node(
+    const struct fleet *fleet, const char *name, const struct fleet_node **node, struct err *e);

@@ -2,12 +2,16 @@
 
 #include "cli.h"
 #include "commands.h"
+#include "fs.h"
 #include "json.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define NODE_JSON_BYTES_MAX (1u << 20)
 
 static void put_trust(const struct fleet *fleet, json_t *json)
 {
@@ -179,6 +183,33 @@ bool server_node_config(const struct fleet *fleet, json_t **config, struct err *
     if (fleet->cache_forward) {
         json_object_set_new(*config, "cache_port", json_integer((json_int_t)fleet->cache_forward));
     }
+    return true;
+}
+
+bool server_refresh(const struct fleet *fleet, struct err *e)
+{
+    CLEANUP(buf_clear) struct buf text = {0}, before = {0};
+    CLEANUP_JSON *config = NULL;
+    CLEANUP_FD root = -1;
+    struct err ignored; // not there yet, or not what it should be: written anew
+    if (!fs_open_dir(AT_FDCWD, fleet->root, &root, e)) {
+        return false;
+    }
+    if (!fs_exists(root, "utils/bento.nix")) {
+        return true;
+    }
+    if (!server_node_config(fleet, &config, e)) {
+        return false;
+    }
+    json_text(config, &text);
+    if (fs_read(root, "utils/node.json", NODE_JSON_BYTES_MAX, &before, &ignored) &&
+        bytes_equal(buf_bytes(&before), buf_bytes(&text))) {
+        return true;
+    }
+    if (!fs_write(root, "utils/node.json", buf_bytes(&text), 0644, e)) {
+        return false;
+    }
+    printf("wrote    utils/node.json, as fleet.nix says\n");
     return true;
 }
 

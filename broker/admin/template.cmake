@@ -1,0 +1,11 @@
+# cmake -D FOLDER=… -D OUT=… -P template.cmake: the files of FOLDER as C, for template.h.
+file(GLOB_RECURSE names RELATIVE ${FOLDER} ${FOLDER}/*)
+list(SORT names)
+set(text "#include \"template.h\"\n\nconst struct template_file template_files[] = {\n")
+foreach(name ${names})
+    file(READ ${FOLDER}/${name} bytes HEX)
+    string(REGEX REPLACE "(..)" "\\\\x\\1" bytes "${bytes}")
+    string(REGEX REPLACE "(\\\\x0a)" "\\1\"\n     \"" bytes "${bytes}")
+    string(APPEND text "    {\"${name}\",\n     \"${bytes}\"},\n")
+endforeach()
+file(WRITE ${OUT} "${text}    {0},\n};\n")
