@@ -15,3 +15,7 @@ bento_unit_test(follow admin broker)
 target_compile_definitions(test_follow PRIVATE BROKER="$<TARGET_FILE:bento-broker>")
 add_dependencies(test_follow bento-broker)
 set_tests_properties(unit/follow PROPERTIES LABELS e2e)
+
+# What a person types. Label admin.
+add_test(NAME admin/help COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/admin/help.sh $<TARGET_FILE_DIR:bento>)
+set_tests_properties(admin/help PROPERTIES LABELS admin TIMEOUT 180)
