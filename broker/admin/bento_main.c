@@ -17,6 +17,7 @@ static const struct cli_command commands[] = {
     {"build", "build hosts; try or switch one at once", command_build, NULL},
     {"diff", "what nodes run against what they would get", command_diff, NULL},
     {"flake-update", "newer inputs for the flakes under hosts/", command_flake_update, NULL},
+    {"signers", "whose signature counts: list, add, retire", command_signers, NULL},
     {"deploy", "build, sign and publish (bento-pub)", NULL, "bento-pub"},
     {"status", "what every node runs (bento-status)", NULL, "bento-status"},
     {"broker-config", "print the broker's configuration", command_broker_config, NULL},

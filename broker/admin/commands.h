@@ -9,5 +9,6 @@ int command_diff(int argc, char **argv);
 int command_flake_update(int argc, char **argv);
 int command_remove_host(int argc, char **argv);
 int command_ssh(int argc, char **argv);
+int command_signers(int argc, char **argv);
 int command_broker_config(int argc, char **argv);
 int command_authorized_keys(int argc, char **argv);

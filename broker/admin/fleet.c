@@ -5,12 +5,14 @@
 #include "json.h"
 #include "nix.h"
 #include "roster.h"
+#include "rotation.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define ADMIN_SOCKET "/run/bento-broker/admin.sock" // the broker's own default
 #define FLEET_JSON_BYTES_MAX (16u << 20)
 
 // ---- one node ----
@@ -300,6 +302,7 @@ static void read_cache(struct conf_object *cache, struct fleet *fleet)
 static void read_broker(struct conf_object *root, struct fleet *fleet)
 {
     struct conf_object *broker = conf_object(root, "broker");
+    fleet->admin = ADMIN_SOCKET;
     if (!broker) {
         return;
     }
@@ -406,10 +409,13 @@ static bool parse(
 {
     CLEANUP_JSON *merged = NULL;
     CLEANUP(buf_clear) struct buf whole = {0};
+    CLEANUP(rotation_clear) struct rotation rotation = {0};
     if (!json_object_parse(buf_bytes(&text->fleet), "fleet.nix", &merged, e) ||
-        !merge_nodes(merged, buf_bytes(&text->nodes), e)) {
+        !merge_nodes(merged, buf_bytes(&text->nodes), e) ||
+        !rotation_parse(buf_bytes(&text->signers), &rotation, e)) {
         return false;
     }
+    rotation_merge(&rotation, merged);
     json_text(merged, &whole);
     struct conf *conf = conf_parse(buf_bytes(&whole), "fleet.nix", e);
     if (!conf) {
@@ -419,6 +425,9 @@ static bool parse(
         (struct fleet){.root = xstrdup(text->root), .epoch = 1, .expires_days = 90, .conf = conf};
     struct conf_object *root = conf_root(conf);
     read_trust(root, fleet);
+    for (size_t i = 0; i < fleet->trust.signer_count; i++) {
+        fleet->joining[i] = rotation_has(&rotation, ROTATION_JOINING, &fleet->trust.signers[i]);
+    }
     conf_u64(root, "epoch", 1, UINT32_MAX, &fleet->epoch);
     conf_u64(root, "expires_days", 1, 3650, &fleet->expires_days);
     read_broker(root, fleet);
@@ -456,9 +465,17 @@ static bool read_fleet_json(const char *root, struct buf *json, struct err *e)
         "no fleet.nix in %s: run `bento init`, or name the repository with -C DIR", root);
 }
 
-bool fleet_read(const char *directory, struct fleet_text *text, struct err *e)
+// A file beside fleet.nix that a command writes. None is an empty one.
+static bool read_beside(const char *root, const char *name, struct buf *text, struct err *e)
 {
     CLEANUP(buf_clear) struct buf path = {0};
+    buf_printf(&path, "%s/%s", root, name);
+    return !fs_exists(AT_FDCWD, buf_text(&path)) ||
+           fs_read_following(AT_FDCWD, buf_text(&path), FLEET_JSON_BYTES_MAX, text, e);
+}
+
+bool fleet_read(const char *directory, struct fleet_text *text, struct err *e)
+{
     const char *from_environment = getenv("BENTO_DIR");
     const char *where = directory                               ? directory
                         : from_environment && *from_environment ? from_environment
@@ -467,10 +484,9 @@ bool fleet_read(const char *directory, struct fleet_text *text, struct err *e)
     if (!text->root) {
         return err_set(e, CODE_CONFIG, "%s: %m", where);
     }
-    buf_printf(&path, "%s/nodes.json", text->root);
     bool ok = read_fleet_json(text->root, &text->fleet, e) &&
-              (!fs_exists(AT_FDCWD, buf_text(&path)) || fs_read_following(AT_FDCWD, buf_text(&path),
-                                                            FLEET_JSON_BYTES_MAX, &text->nodes, e));
+              read_beside(text->root, "nodes.json", &text->nodes, e) &&
+              read_beside(text->root, "signers.json", &text->signers, e);
     if (!ok) {
         fleet_text_clear(text);
     }
@@ -482,6 +498,7 @@ void fleet_text_clear(struct fleet_text *text)
     free(text->root);
     buf_clear(&text->fleet);
     buf_clear(&text->nodes);
+    buf_clear(&text->signers);
     *text = (struct fleet_text){0};
 }
 

@@ -1,5 +1,5 @@
 // The admin's repository as plain data: fleet.nix (or fleet.json), the machine-written nodes.json
-// beside it, and the folders under hosts/. Evaluates fleet.nix with `nix eval`; what a flake holds
+// and signers.json (rotation.h) beside it, and the folders under hosts/. Evaluates fleet.nix with `nix eval`; what a flake holds
 // is found out by host.h, not here.
 #pragma once
 
@@ -42,12 +42,13 @@ struct fleet {
     char *root; // absolute path of the repository
     struct trust trust;
     const char *signer_lines[SIGNERS_MAX];
+    bool joining[SIGNERS_MAX]; // signs along, but counts for nothing yet: see rotation.h
     uint64_t epoch, expires_days;
     size_t endpoint_count;
     // ssh://user@host[:port], tor://….onion[:pub[,rep]], tcp://host[:pub[,rep]]
     const char *endpoints[LIST_MAX];
     const char *host_key; // the broker's sshd, a public key line
-    const char *admin;    // path or ssh://…, for remote_open()
+    const char *admin;    // path or ssh://…, for remote_open(); never NULL
     const char *cache_url, *cache_key, *broker_host;
     uint64_t
         cache_forward; // port of a cache that nodes reach through their tunnels; 0: by themselves
@@ -72,9 +73,10 @@ void fleet_add_node(struct fleet *fleet, const char *name);
 
 // The two steps of fleet_open: the repository's texts, and what they say.
 struct fleet_text {
-    char *root;       // absolute path
-    struct buf fleet; // JSON: what fleet.nix evaluates to, or fleet.json
-    struct buf nodes; // nodes.json; empty if there is none
+    char *root;         // absolute path
+    struct buf fleet;   // JSON: what fleet.nix evaluates to, or fleet.json
+    struct buf nodes;   // nodes.json; empty if there is none
+    struct buf signers; // signers.json; the same
 };
 MUST_CHECK bool fleet_read(const char *directory, struct fleet_text *text, struct err *e);
 void fleet_text_clear(struct fleet_text *text);

@@ -20,19 +20,36 @@ struct signing {
     struct buf problems; // why candidates did not sign
 };
 
-static bool is_enough(const struct signing *signing)
-{
-    return signing->count >= signing->fleet->trust.threshold;
-}
-
-static bool is_signer(const struct fleet *fleet, const struct public_key *key)
+// Its place among the fleet's signers, SIGNERS_MAX if it is none.
+static size_t signer_index(const struct fleet *fleet, const struct public_key *key)
 {
     for (size_t i = 0; i < fleet->trust.signer_count; i++) {
         if (public_key_same(&fleet->trust.signers[i], key)) {
-            return true;
+            return i;
         }
     }
-    return false;
+    return SIGNERS_MAX;
+}
+
+static bool is_joining(const struct fleet *fleet, const struct public_key *key)
+{
+    size_t i = signer_index(fleet, key);
+    return i < SIGNERS_MAX && fleet->joining[i];
+}
+
+// Signatures that every node counts.
+static size_t count_settled(const struct signing *signing)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < signing->count; i++) {
+        count += !is_joining(signing->fleet, &signing->keys[i]);
+    }
+    return count;
+}
+
+static bool is_enough(const struct signing *signing)
+{
+    return count_settled(signing) >= signing->fleet->trust.threshold;
 }
 
 static bool has_signed(const struct signing *signing, const struct public_key *key)
@@ -43,6 +60,19 @@ static bool has_signed(const struct signing *signing, const struct public_key *k
         }
     }
     return false;
+}
+
+// A signer that has not signed yet, and whose signature is of use.
+static bool is_wanted(const struct signing *signing, const struct public_key *key)
+{
+    const struct fleet *fleet = signing->fleet;
+    if (signer_index(fleet, key) == SIGNERS_MAX || has_signed(signing, key)) {
+        return false;
+    }
+    size_t settled = count_settled(signing);
+    return is_joining(fleet, key)
+               ? signing->count - settled + fleet->trust.threshold < SIGNATURES_MAX
+               : settled < fleet->trust.threshold;
 }
 
 static void note(struct signing *signing, const char *what, const char *why)
@@ -83,10 +113,10 @@ static bool try_key(struct signing *signing, const char *key_file, bool agent, s
         !sshsig_decode(buf_bytes(&blob), &signature, e)) {
         return false;
     }
-    if (!is_signer(signing->fleet, &signature.key)) {
-        return err_set(e, CODE_SIGNER, "is not among the signers of fleet.nix");
+    if (signer_index(signing->fleet, &signature.key) == SIGNERS_MAX) {
+        return err_set(e, CODE_SIGNER, "is not among the signers of this fleet (`bento signers`)");
     }
-    if (has_signed(signing, &signature.key)) {
+    if (!is_wanted(signing, &signature.key)) {
         return true;
     }
     signing->keys[signing->count] = signature.key;
@@ -111,11 +141,10 @@ static void try_agent(struct signing *signing)
     }
     char *text = xstrdup(result.status == 0 ? buf_text(&result.out) : ""), *rest = text;
     proc_result_clear(&result);
-    for (char *line; !is_enough(signing) && (line = strsep(&rest, "\n"));) {
+    for (char *line; (line = strsep(&rest, "\n"));) {
         struct public_key key;
         CLEANUP(buf_clear) struct buf path = {0}, clean = {0};
-        if (!public_key_parse(bytes_of_text(line), &key, &e) || !is_signer(signing->fleet, &key) ||
-            has_signed(signing, &key)) {
+        if (!public_key_parse(bytes_of_text(line), &key, &e) || !is_wanted(signing, &key)) {
             continue;
         }
         buf_printf(&path, "%s/agent%zu.pub", signing->folder, signing->count);
@@ -129,7 +158,7 @@ static void try_agent(struct signing *signing)
     free(text);
 }
 
-static bool is_signer_file(const struct signing *signing, const char *path)
+static bool is_wanted_file(const struct signing *signing, const char *path)
 {
     CLEANUP(buf_clear) struct buf text = {0};
     struct public_key key;
@@ -141,8 +170,7 @@ static bool is_signer_file(const struct signing *signing, const char *path)
     while (line.len && line.at[line.len - 1] == '\n') {
         line.len--;
     }
-    return public_key_parse(line, &key, &ignored) && is_signer(signing->fleet, &key) &&
-           !has_signed(signing, &key);
+    return public_key_parse(line, &key, &ignored) && is_wanted(signing, &key);
 }
 
 static void try_home(struct signing *signing)
@@ -156,13 +184,13 @@ static void try_home(struct signing *signing)
     if (!home || !fs_open_dir(AT_FDCWD, buf_text(&ssh), &dir, &e) || !fs_list(dir, &names, &e)) {
         return;
     }
-    for (size_t i = 0; i < names.count && !is_enough(signing); i++) {
+    for (size_t i = 0; i < names.count; i++) {
         const char *name = names.names[i];
         size_t len = strlen(name);
         CLEANUP(buf_clear) struct buf path = {0};
         buf_printf(&path, "%s/%s", buf_text(&ssh), name);
         if (strncmp(name, "id_", 3) != 0 || len < 5 || strcmp(name + len - 4, ".pub") != 0 ||
-            !is_signer_file(signing, buf_text(&path))) {
+            !is_wanted_file(signing, buf_text(&path))) {
             continue;
         }
         path.len -= 4; // the secret half lies beside it
@@ -187,19 +215,18 @@ static bool collect(struct signing *signing, const char *key_file, struct err *e
     if (named && !try_key(signing, named, false, e)) {
         return err_wrap(e, "%s", named); // asked for by name: nothing else will do
     }
-    if (!is_enough(signing)) {
-        try_agent(signing);
-    }
-    if (!is_enough(signing)) {
-        try_home(signing);
-    }
+    try_agent(signing);
+    try_home(signing);
     if (is_enough(signing)) {
         return true;
+    }
+    if (signing->count > count_settled(signing)) {
+        note(signing, "a key that was just added", "counts for nothing until every node has it");
     }
     return err_set(e, CODE_SIGNER,
         "%zu of %u signatures: no%s key of a signer in the ssh-agent or ~/.ssh; name one with "
         "--key FILE%s%s%s",
-        signing->count, signing->fleet->trust.threshold, signing->count ? " other" : "",
+        count_settled(signing), signing->fleet->trust.threshold, signing->count ? " other" : "",
         signing->problems.len ? " (" : "", buf_text(&signing->problems),
         signing->problems.len ? ")" : "");
 }

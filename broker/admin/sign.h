@@ -4,7 +4,8 @@
 
 #include "fleet.h"
 
-// Collects as many signatures as the fleet's threshold asks for, from in turn: key_file (NULL:
+// Collects as many signatures of settled signers as the fleet's threshold asks for, and those of
+// joining ones (rotation.h) that are at hand, from in turn: key_file (NULL:
 // BENTO_KEY, or none), signers in the ssh-agent, ~/.ssh/id_*.pub that are signers. Prompts go to
 // the terminal. Appends the envelope, checked with trust_verify. SIGNER with what was looked at if
 // there are too few.
