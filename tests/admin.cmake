@@ -3,6 +3,7 @@ bento_unit_test(fleet admin)
 bento_unit_test(host admin)
 bento_unit_test(cache admin)
 bento_unit_test(newest admin rt)
+bento_unit_test(rotation admin)
 bento_unit_test(server admin)
 
 add_test(NAME e2e/publish
@@ -19,3 +20,8 @@ set_tests_properties(unit/follow PROPERTIES LABELS e2e)
 # What a person types. Label admin.
 add_test(NAME admin/help COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/admin/help.sh $<TARGET_FILE_DIR:bento>)
 set_tests_properties(admin/help PROPERTIES LABELS admin TIMEOUT 180)
+foreach(test repository signers)
+    add_test(NAME admin/${test} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/admin/${test}.sh)
+    set_tests_properties(admin/${test} PROPERTIES LABELS admin TIMEOUT 600 SKIP_RETURN_CODE 77
+        ENVIRONMENT BENTO_BIN=$<TARGET_FILE_DIR:bento>)
+endforeach()

@@ -276,8 +276,10 @@ static void print_next(const struct enrolment *new)
 static bool enrol(struct enrolment *new, struct err *e)
 {
     CLEANUP_JSON *bootstrap = NULL;
-    if (!name_is_clean(bytes_of_text(new->name))) {
-        return err_set(e, CODE_USAGE, "%s: a node's name is made of a-z, 0-9 and -, at most %u",
+    if (!name_is_clean(bytes_of_text(new->name)) || *new->name == '-') {
+        return err_set(e, CODE_USAGE,
+            "\"%s\": a node's name is made of a-z, 0-9 and -, at most %u, and does not start with "
+            "-",
             new->name, NAME_BYTES_MAX);
     }
     return read_keys(new, e) && fleet_read(directory, &new->text, e) && add_to_nodes(new, e) &&

@@ -16,6 +16,6 @@ in
   services.bento.node = {
     enable = true;
     # Fleet, signers, ways to the broker. The file follows fleet.nix: bento writes it.
-    settings = builtins.fromJSON (builtins.readFile ./node.json);
+    bootstrap = ./node.json;
   };
 }

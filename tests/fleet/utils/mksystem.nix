@@ -83,12 +83,14 @@ let
     RemainAfterExit=yes
     ExecStart=/bin/sh -c '${command}'
   '';
-  # As the NixOS module has them: restarted in one go, so that a switch that dies in the middle has stopped neither, and without
-  # a limit of restarts, since nobody is there to start them again.
+  # As the NixOS module has them: restarted in one go, so that a switch that dies in the middle has stopped neither, without a
+  # limit of restarts, since nobody is there to start them again, and also when only their configuration is another one.
+  restartTrigger = if etcConfig == null then "" else "X-Restart-Triggers=${nodeConfig}";
   bentoService = program: unit: lines: service program ''
     ConditionPathExists=/etc/bento/node.json
     StartLimitIntervalSec=0
     X-StopIfChanged=false
+    ${restartTrigger}
     ${unit}'' ''
     Type=notify
     ExecStart=${programs}/bin/${program} --config /etc/bento/node.json
@@ -105,10 +107,12 @@ let
     // builtins.mapAttrs oneshot units
     // (if bento == false then { } else bentoServices);
 
+  # As in NixOS, a store path of its own that /etc links: it stays when something else in /etc changes.
+  nodeConfig = run "node.json" { json = builtins.toJSON etcConfig; } ''echo "$json" >$out'';
   etc = run "etc" ({
     inherit hostName text;
     names = builtins.attrNames services;
-    config = if etcConfig == null then "" else builtins.toJSON etcConfig;
+    config = if etcConfig == null then "" else nodeConfig;
   } // builtins.listToAttrs (map (name: { name = "unit_" + builtins.replaceStrings [ "-" ] [ "_" ] name; value = services.${name}; })
     (builtins.attrNames services))) ''
     units=$out/etc/systemd/system
@@ -122,7 +126,7 @@ let
     done
     if [ -n "$config" ]; then
       mkdir $out/etc/bento
-      echo "$config" >$out/etc/bento/node.json
+      ln -s "$config" $out/etc/bento/node.json
     fi
   '';
 
