@@ -18,6 +18,8 @@
 , bentoTag ? "0.1.0"
   # /etc/bento/node.json as the system brings it, as attributes; null: the machine's own file stays.
 , etcConfig ? null
+  # bento as the NixOS modules have it: package -> what tests/nixos/nixos.nix makes of them; null: with the units below.
+, module ? null
   # More units: name = "shell command"; a oneshot service each.
 , units ? { }
   # Child systems: name = { arguments of this function that differ }.
@@ -103,16 +105,23 @@ let
     bento-apply = bentoService "bento-apply" "" "PrivateNetwork=yes";
     bento-node = bentoService "bento-node" "After=bento-apply.service" "User=bento-node";
   };
+  rendered = module programs;
+  renderedServices = builtins.listToAttrs (map (unit: {
+    name = builtins.replaceStrings [ ".service" ] [ "" ] unit;
+    value = rendered.units.${unit};
+  }) (builtins.attrNames rendered.units));
   services = { demo = oneshot "demo" ": ${text}"; }
     // builtins.mapAttrs oneshot units
-    // (if bento == false then { } else bentoServices);
+    // (if bento == false then { } else if module != null then renderedServices else bentoServices);
 
-  # As in NixOS, a store path of its own that /etc links: it stays when something else in /etc changes.
-  nodeConfig = run "node.json" { json = builtins.toJSON etcConfig; } ''echo "$json" >$out'';
   etc = run "etc" ({
     inherit hostName text;
     names = builtins.attrNames services;
-    config = if etcConfig == null then "" else nodeConfig;
+    # A store path of its own, as on NixOS: the same for all systems that have the same configuration.
+    config =
+      let text = if module != null then rendered.etc."bento/node.json" or "" else builtins.toJSON etcConfig; in
+      if text == "" || text == "null" then "" else builtins.toFile "node.json" text;
+    tmpfiles = if module == null then "" else builtins.concatStringsSep "\n" rendered.tmpfiles;
   } // builtins.listToAttrs (map (name: { name = "unit_" + builtins.replaceStrings [ "-" ] [ "_" ] name; value = services.${name}; })
     (builtins.attrNames services))) ''
     units=$out/etc/systemd/system
@@ -127,6 +136,10 @@ let
     if [ -n "$config" ]; then
       mkdir $out/etc/bento
       ln -s "$config" $out/etc/bento/node.json
+    fi
+    if [ -n "$tmpfiles" ]; then
+      mkdir $out/etc/tmpfiles.d
+      echo "$tmpfiles" >$out/etc/tmpfiles.d/bento.conf
     fi
   '';
 
