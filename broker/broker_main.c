@@ -291,9 +291,9 @@ static void allow_many_descriptors(void)
     }
 }
 
-static bool life(struct broker *b, const char *path, struct err *e)
+static bool life(struct broker *b, struct err *e)
 {
-    if (!read_config(path, &b->config, e) || !open_state(b, e))
+    if (!open_state(b, e))
         return false;
     b->loop = loop_new();
     // Blocks them, also for nng's threads, which start with the first socket.
@@ -318,8 +318,10 @@ static bool life(struct broker *b, const char *path, struct err *e)
 int main(int argc, char **argv)
 {
     const char *config = "/etc/bento/broker.json";
+    bool check = false;
     const struct cli_option options[] = {
         {'c', "config", "FILE", "configuration (default /etc/bento/broker.json)", &config, NULL},
+        {0, "check-config", NULL, "only say whether the configuration is one", NULL, &check},
         {0},
     };
     const struct cli cli = {
@@ -344,7 +346,8 @@ int main(int argc, char **argv)
         return cli_fail(cli.program, &e);
     }
     struct broker b = {.lock = -1};
-    bool ok = life(&b, config, &e);
+    bool ok = read_config(config, &b.config, &e) &&
+              (check ? printf("%s: ok\n", config) > 0 : life(&b, &e));
     broker_close(&b);
     return ok ? 0 : cli_fail(cli.program, &e);
 }

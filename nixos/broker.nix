@@ -5,14 +5,14 @@
 let
   inherit (lib) mkDefault mkIf mkMerge mkOption optional types;
   bento = import ./settings.nix { inherit lib; };
-  inherit (bento) orDefault withoutNull;
+  inherit (bento) orDefault;
 
   name = "services.bento.broker";
   cfg = config.services.bento.broker;
   settings = cfg.settings;
   state = orDefault settings.state "/var/lib/bento-broker";
   admin = orDefault settings.admin "/run/bento-broker/admin.sock";
-  configFile = (pkgs.formats.json { }).generate "broker.json" (withoutNull settings);
+  configFile = bento.configFile pkgs "broker.json" "${cfg.package}/bin/bento-broker" settings;
 
   # The fleet as its admin has it; nodes.json fills in the keys that fleet.nix does not name.
   read = file: if lib.hasSuffix ".json" (toString file) then lib.importJSON file else import file;
@@ -73,8 +73,8 @@ in
     };
     package = mkOption {
       type = types.package;
-      default = pkgs.bento or (pkgs.callPackage ./package.nix { });
-      defaultText = lib.literalExpression "pkgs.bento";
+      default = pkgs.callPackage ./package.nix { };
+      defaultText = lib.literalExpression "pkgs.callPackage ./package.nix { }";
       description = "The package with bento's programs.";
     };
     fleet = mkOption {
@@ -188,7 +188,7 @@ in
           assertion = builtins.stringLength admin <= 100;
           message = "${name}.settings.admin: a socket's path has at most 100 bytes.";
         }
-      ] ++ bento.trustAssertions name settings;
+      ] ++ lib.optionals (settings.fleet != null) (bento.trustAssertions name settings);
 
       environment.systemPackages = [ cfg.package ];
       environment.etc."bento/broker.json".source = configFile;

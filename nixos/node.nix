@@ -5,7 +5,7 @@
 let
   inherit (lib) mkDefault mkIf mkMerge mkOption types;
   bento = import ./settings.nix { inherit lib; };
-  inherit (bento) optional orDefault seconds withoutNull;
+  inherit (bento) optional orDefault seconds;
 
   name = "services.bento.node";
   cfg = config.services.bento.node;
@@ -18,7 +18,7 @@ let
   user = orDefault settings.node_user "bento-node";
   enrolled = settings.fleet != null;
 
-  configFile = (pkgs.formats.json { }).generate "node.json" (withoutNull settings);
+  configFile = bento.configFile pkgs "node.json" "${cfg.package}/bin/bento-node" settings;
 
   # Keys of an endpoint: those that all ways have, those of each, and which of them it cannot do without.
   ways = {
@@ -72,8 +72,8 @@ in
     };
     package = mkOption {
       type = types.package;
-      default = pkgs.bento or (pkgs.callPackage ./package.nix { });
-      defaultText = lib.literalExpression "pkgs.bento";
+      default = pkgs.callPackage ./package.nix { };
+      defaultText = lib.literalExpression "pkgs.callPackage ./package.nix { }";
       description = "The package with bento's programs.";
     };
     bootstrap = mkOption {

@@ -15,6 +15,15 @@ rec {
     else if builtins.isList value then map withoutNull value
     else value;
 
+  # The file, which the program itself has read: what it would refuse does not become part of a system.
+  configFile = pkgs: name: check: settings:
+    let json = (pkgs.formats.json { }).generate name (withoutNull settings); in
+    if !pkgs.stdenv.buildPlatform.canExecute pkgs.stdenv.hostPlatform then json
+    else pkgs.runCommand name { inherit json; } ''
+      cp "$json" "$out"
+      ${check} --check-config --config "$out"
+    '';
+
   seconds = types.ints.between 1 86400;
   fleetId = types.strMatching "[0-9a-f]{64}";
   publicKey = types.strMatching "(sk-)?ssh-ed25519(@openssh.com)? [A-Za-z0-9+/=]+( [^\n]*)?";

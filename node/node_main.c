@@ -158,9 +158,11 @@ static void node_clear(struct node *node)
 int main(int argc, char **argv)
 {
     const char *path = DEFAULT_CONFIG;
+    bool check = false;
     const struct cli_option options[] = {
         {'c', "config", "FILE", "the node's configuration (default " DEFAULT_CONFIG ")", &path,
             NULL},
+        {0, "check-config", NULL, "only say whether the configuration is one", NULL, &check},
         {0, NULL, NULL, NULL, NULL, NULL},
     };
     const struct cli cli = {.program = "bento-node",
@@ -183,7 +185,7 @@ int main(int argc, char **argv)
     if (!config_open(path, &node.config, &e)) {
         return cli_fail("bento-node", &e);
     }
-    bool ok = serve(&node, &e);
+    bool ok = check ? printf("%s: ok\n", path) > 0 : serve(&node, &e);
     node_clear(&node);
     return ok ? EXIT_SUCCESS : cli_fail("bento-node", &e);
 }
