@@ -5,35 +5,27 @@
 
   outputs = { self, nixpkgs }:
     let
-      inherit (nixpkgs) lib;
-      forEach = systems: make: lib.genAttrs systems (system: make nixpkgs.legacyPackages.${system});
-      forAll = forEach [ "x86_64-linux" "aarch64-linux" ];
-      package = pkgs: pkgs.callPackage ./nixos/package.nix { };
-      # The modules take the package of this flake, whatever nixpkgs the machine has.
-      withPackage = module: { pkgs, ... }: {
-        imports = [ module ];
-        nixpkgs.overlays = [ self.overlays.default ];
-      };
+      each = make: nixpkgs.lib.genAttrs [ "x86_64-linux" "aarch64-linux" ] (system: make nixpkgs.legacyPackages.${system});
     in
     {
-      packages = forAll (pkgs: { default = package pkgs; });
-      overlays.default = final: _: { bento = package final; };
+      packages = each (pkgs: { default = pkgs.callPackage ./nixos/package.nix { }; });
+      # (nixpkgs has another program of the name bento.)
+      overlays.default = final: _: { bento-fleet = final.callPackage ./nixos/package.nix { }; };
 
       nixosModules = {
-        node = ./nixos/node.nix;
-        broker = ./nixos/broker.nix;
-        default = { imports = [ ./nixos/node.nix ./nixos/broker.nix ]; };
+        node.imports = [ ./nixos/node.nix ];
+        broker.imports = [ ./nixos/broker.nix ];
       };
 
       templates.default = {
         path = ./nixos/template;
-        description = "A fleet's repository, as `bento init` writes it";
+        description = "The repository of a fleet, as `bento init` writes it";
       };
 
-      # script/demo and script/test find everything here.
-      devShells = forAll (pkgs: { default = pkgs.callPackage ./nixos/shell.nix { bento = package pkgs; }; });
+      devShells = each (pkgs: { default = pkgs.callPackage ./nixos/shell.nix { }; });
 
-      checks = forAll (pkgs: { unit = pkgs.callPackage ./nixos/unit.nix { bento = package pkgs; }; }
-        // lib.optionalAttrs pkgs.stdenv.hostPlatform.isx86_64 (import ./nixos/tests { inherit pkgs; bento = package pkgs; }));
+      checks = each (pkgs: {
+        unit = pkgs.callPackage ./nixos/package.nix { withTests = true; };
+      } // import ./nixos/tests { inherit pkgs; });
     };
 }

@@ -88,7 +88,7 @@ in
       default =
         let beside = builtins.dirOf cfg.fleet + "/nodes.json"; in
         if cfg.fleet != null && builtins.pathExists beside then beside else null;
-      defaultText = lib.literalExpression "nodes.json beside fleet.nix, if there is one";
+      defaultText = lib.literalMD "nodes.json beside fleet.nix, if there is one";
       description = "The nodes.json that `bento add-host` keeps: the nodes' keys.";
     };
     admins = mkOption {
@@ -141,12 +141,12 @@ in
         description = "Its port; with `forward` in fleet.nix that of its url.";
       };
       secretKeyFile = mkOption {
-        type = types.nullOr types.str;
+        type = types.nullOr bento.absolute;
         default = null;
         description = "Key that harmonia or nix-serve sign with: a path on the server, made with `nix-store --generate-binary-cache-key`.";
       };
       directory = mkOption {
-        type = types.str;
+        type = bento.absolute;
         default = "/var/lib/bento-cache";
         description = "Folder of the files.";
       };
@@ -157,10 +157,10 @@ in
       description = "The broker's configuration, broker.json, key by key. What is left out comes from `fleet`, else it is the program's default, in brackets.";
       type = types.submodule {
         options = bento.trust // {
-          state = bento.optional types.path "Folder of its database (/var/lib/bento-broker).";
+          state = bento.optional bento.absolute "Folder of its database (/var/lib/bento-broker).";
           pub = bento.optional types.str "Where it publishes (tcp://127.0.0.1:23686).";
           rep = bento.optional types.str "Where it answers nodes (tcp://127.0.0.1:23687).";
-          admin = bento.optional types.path "Socket for admins (/run/bento-broker/admin.sock).";
+          admin = bento.optional bento.absolute "Socket for admins (/run/bento-broker/admin.sock).";
           tick_seconds = bento.optional bento.seconds "Interval of its sign of life: the same as the nodes' (120).";
           idle_seconds = bento.optional (types.ints.between 10 86400) "After so long without a question a connection is closed (120).";
         };

@@ -5,7 +5,7 @@
 let
   inherit (lib) mkDefault mkIf mkMerge mkOption types;
   bento = import ./settings.nix { inherit lib; };
-  inherit (bento) optional orDefault seconds;
+  inherit (bento) absolute optional orDefault seconds;
 
   name = "services.bento.node";
   cfg = config.services.bento.node;
@@ -110,17 +110,17 @@ in
             default = [ ];
             description = "Ways to the broker, tried in turn, the one that worked last first.";
           };
-          state = optional types.path "Folder of all that bento keeps (/var/lib/bento).";
-          secrets = optional types.path "Folder in memory for the secrets of this host (/run/bento-secrets).";
-          floor_copy = optional types.path "Second copy of the newest release's number, for a machine that loses its state (/nix/var/bento/floor).";
-          identity = optional types.path "The machine's ed25519 key (/etc/ssh/ssh_host_ed25519_key if there is one, else one that bento makes).";
+          state = optional absolute "Folder of all that bento keeps (/var/lib/bento).";
+          secrets = optional absolute "Folder in memory for the secrets of this host (/run/bento-secrets).";
+          floor_copy = optional absolute "Second copy of the newest release's number, for a machine that loses its state (/nix/var/bento/floor).";
+          identity = optional absolute "The machine's ed25519 key (/etc/ssh/ssh_host_ed25519_key if there is one, else one that bento makes).";
           node_user = optional types.str "Account of bento-node (bento-node).";
           node_unit = optional types.str "Unit of bento-node, which must run after a switch (bento-node.service).";
-          profile = optional types.path "The system profile (/nix/var/nix/profiles/system).";
-          current_system = optional types.path "Link to the system that runs (/run/current-system).";
-          booted_system = optional types.path "Link to the system that was booted (/run/booted-system).";
-          boot = optional types.path "Where kernels are copied to; there must be room (/boot).";
-          gcroots = optional types.path "Folder of the garbage collector's roots that keep the old system (/nix/var/nix/gcroots/bento).";
+          profile = optional absolute "The system profile (/nix/var/nix/profiles/system).";
+          current_system = optional absolute "Link to the system that runs (/run/current-system).";
+          booted_system = optional absolute "Link to the system that was booted (/run/booted-system).";
+          boot = optional absolute "Where kernels are copied to; there must be room (/boot).";
+          gcroots = optional absolute "Folder of the garbage collector's roots that keep the old system (/nix/var/nix/gcroots/bento).";
           path = optional types.str "PATH of everything that bento starts; by default nix, git, ssh, socat, the system's programs and `path`.";
           confirm_seconds = optional seconds "Window in which a new system must reach the broker (180).";
           switch_seconds = optional seconds "Limit of a switch (600).";

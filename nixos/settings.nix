@@ -24,6 +24,8 @@ rec {
       ${check} --check-config --config "$out"
     '';
 
+  # A path on the machine: a string, since Nix would copy what a path of its own names into the store, for all to read.
+  absolute = types.strMatching "/[^\n]*";
   seconds = types.ints.between 1 86400;
   fleetId = types.strMatching "[0-9a-f]{64}";
   publicKey = types.strMatching "(sk-)?ssh-ed25519(@openssh.com)? [A-Za-z0-9+/=]+( [^\n]*)?";

@@ -53,6 +53,13 @@ echo "$pid" >.pid
 mkdir -p .old boot etc/nix home nix root run tmp var/lib var/log var/tmp
 chmod 1777 tmp var/tmp
 chmod 700 root
+# Of a machine that has its programs in a store (NixOS), the store shows below the host's own paths.
+case $(readlink -f /bin/sh) in
+/nix/store/*)
+    mkdir -p nix/store .store
+    mount -t overlay -o "userxattr,lowerdir=/nix/store,upperdir=$disk/nix/store,workdir=$disk/.store" overlay nix/store
+    ;;
+esac
 through usr
 if [ -n "${LAB_SYSTEMD_HOST-}" ]; then
     private_devices

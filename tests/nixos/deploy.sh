@@ -56,13 +56,15 @@ server_start() {
     mkdir -p "$LAB/server/root/.ssh" "$LAB/server/var/empty" "$LAB/server/opt/server/bin"
     # (Its own copy: what the lab shows of the machine may lie in /tmp, and the unit has another.)
     cp "$BENTO_BIN/bento-broker" "$LAB/server/opt/server/bin/"
+    mkdir -p "$LAB/server/var/lib/bento-cache"
+    echo "StoreDir: /nix/store" >"$LAB/server/var/lib/bento-cache/nix-cache-info"
     cp /root/.ssh/id_ed25519.pub "$LAB/server/root/.ssh/authorized_keys"
     chmod -R go= "$LAB/server/root/.ssh"
     lab_exec server sh -ec 'mkdir -p /run/sshd
         systemd-tmpfiles --create /etc/tmpfiles.d/bento.conf
         systemctl daemon-reload
         systemd-run --quiet --unit=sshd --service-type=notify /usr/sbin/sshd -D -f /etc/ssh/sshd_config
-        systemctl start bento-broker'
+        systemctl start bento-broker bento-cache'
 }
 
 server_logs() {
@@ -116,6 +118,7 @@ ssh-keygen -q -t ed25519 -N '' -C server -f "$LAB/server/etc/ssh/ssh_host_ed2551
 fleet_endpoints="\"ssh://$server\""
 fleet_admin_socket="ssh://root@$server"
 fleet_repository
+sed -i '/broker = {/a cache = { url = "http://127.0.0.1:5000"; key = "none:AAAA"; forward = true; };' /root/fleet/fleet.nix
 BENTO_DIR=/root/fleet
 export BENTO_DIR
 echo "$server $(lab_host_key)" >/root/.ssh/known_hosts
@@ -140,15 +143,15 @@ expect "runs bento-node" lab_exec router systemctl is-active --quiet bento-node
 
 need "the first release" deploy 0
 expect "is what the node runs" up_to_date router
+expect "the server's cache comes along" lab_exec router curl -sf -o /dev/null http://127.0.0.1:5000/nix-cache-info
+
 host_write router 'text = "second";'
-need "another system" deploy 0
+sed -i 's/settings = {/settings = { page_port = 8042;/' /root/fleet/hosts/router/bento.nix
+need "another system, with another configuration of bento" deploy 0
 expect "was tried and committed" consistent router
 expect "bento-apply is its own" runs_own bento-apply
 expect "and bento-node" runs_own bento-node
-
-sed -i 's/settings = {/settings = { page_port = 8042;/' /root/fleet/hosts/router/bento.nix
-need "another configuration of bento" deploy 0
-expect "holds from the switch on" page_is_at 8042
+expect "the configuration holds" page_is_at 8042
 
 good=$(system_of router)
 host_write router 'mode = "cut-net"; text = "third";'

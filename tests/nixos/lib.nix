@@ -156,6 +156,7 @@ let
     mkOrder = priority: content: { _type = "order"; inherit priority content; };
     mkBefore = mkOrder 500;
     mkAfter = mkOrder 1500;
+    literalMD = literalExpression;
     literalExpression = text: { _type = "literalExpression"; inherit text; };
 
     optional = condition: value: if condition then [ value ] else [ ];
@@ -177,6 +178,7 @@ let
     hasPrefix = prefix: text: substring 0 (stringLength prefix) text == prefix;
     hasSuffix = suffix: text:
       let start = stringLength text - stringLength suffix; in start >= 0 && substring start (-1) text == suffix;
+    removePrefix = prefix: text: if hasPrefix prefix text then substring (stringLength prefix) (-1) text else text;
     removeSuffix = suffix: text: if hasSuffix suffix text then substring 0 (stringLength text - stringLength suffix) text else text;
     splitString = separator: text: filter isString (builtins.split (replaceStrings [ "." ] [ "[.]" ] separator) text);
     toInt = text: builtins.fromJSON text;
@@ -184,7 +186,8 @@ let
     makeBinPath = packages: builtins.concatStringsSep ":" (map (package: "${package}/bin") packages);
     getVersion = package: package.version;
     versionAtLeast = a: b: builtins.compareVersions a b >= 0;
-    cleanSource = source: source;
+    licenses.mit.spdxId = "MIT";
+    platforms.linux = [ "x86_64-linux" "aarch64-linux" ];
   };
 in
 lib

@@ -3,11 +3,15 @@
 #
 #   { modules } -> config, options,
 #                  units     name.service = text of the unit
-#                  etc       path below /etc = text
+#                  etc       path below /etc = text, or where the file is
 #                  tmpfiles  lines of tmpfiles.d(5)
 #                  sshd      text of sshd_config
 #                  failed    messages of assertions that do not hold, NixOS' own among them
-{ lib ? import ./lib.nix, pkgs ? import ./pkgs.nix { inherit lib; }, modules }:
+{ lib ? import ./lib.nix
+, pkgs ? import ./pkgs.nix { inherit lib; }
+, modules
+, nodes ? { } # the other machines, in a test
+}:
 
 let
   inherit (lib) mkOption types;
@@ -47,6 +51,7 @@ let
     options = {
       text = option (types.nullOr types.lines) null;
       source = option (types.nullOr types.path) null;
+      mode = option types.str "symlink";
     };
   };
 
@@ -63,6 +68,11 @@ let
       environment.sessionVariables = free;
       fileSystems = option (types.attrsOf (types.submodule { options.fsType = option types.str "auto"; })) { };
       networking.firewall = free;
+      networking.interfaces = free;
+      boot = free;
+      virtualisation = free;
+      system.build = option types.unspecified { toplevel = "/nix/store/00000000000000000000000000000000-nixos-system"; };
+      nix.nixPath = texts;
       nix.package = option types.package pkgs.nix;
       nix.settings = free;
       system.autoUpgrade.enable = switch;
@@ -77,6 +87,7 @@ let
         enable = switch;
         client.enable = switch;
         relay.onionServices = free;
+        settings = free;
       };
       services.harmonia = { enable = switch; signKeyPaths = texts; settings = free; };
       services.nix-serve = {
@@ -88,7 +99,7 @@ let
     };
   };
 
-  evaluated = lib.evalModules { modules = [ nixos { _module.args.pkgs = pkgs; } ] ++ modules; };
+  evaluated = lib.evalModules { modules = [ nixos { _module.args = { inherit pkgs nodes; }; } ] ++ modules; };
   inherit (evaluated) config;
 
   # ---- units ----
@@ -137,7 +148,7 @@ in
   inherit config sshd;
   inherit (evaluated) options;
   units = lib.mapAttrs' (name: service: lib.nameValuePair "${name}.service" (unit service)) config.systemd.services;
-  etc = lib.mapAttrs (_: file: if file.text != null then file.text else file.source.text) config.environment.etc // keyFiles;
+  etc = lib.mapAttrs (_: file: if file.text != null then file.text else file.source.text or (toString file.source)) config.environment.etc // keyFiles;
   tmpfiles = config.systemd.tmpfiles.rules;
   failed = map (each: each.message) (lib.filter (each: !each.assertion) (config.assertions ++ own));
 }

@@ -4,7 +4,7 @@
 set -eu
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
-programs=$BENTO_BIN
+programs=${BENTO_BIN:?}
 
 # written MODULE FILE: a file below /etc of that configuration.
 written() {

@@ -87,7 +87,7 @@ let
   '';
   # As the NixOS module has them: restarted in one go, so that a switch that dies in the middle has stopped neither, without a
   # limit of restarts, since nobody is there to start them again, and also when only their configuration is another one.
-  restartTrigger = if etcConfig == null then "" else "X-Restart-Triggers=${nodeConfig}";
+  restartTrigger = if nodeConfig == null then "" else "X-Restart-Triggers=${nodeConfig}";
   bentoService = program: unit: lines: service program ''
     ConditionPathExists=/etc/bento/node.json
     StartLimitIntervalSec=0
@@ -114,13 +114,14 @@ let
     // builtins.mapAttrs oneshot units
     // (if bento == false then { } else if module != null then renderedServices else bentoServices);
 
+  # A store path of its own, as on NixOS: the same for all systems that have the same configuration.
+  nodeConfig =
+    let text = if module != null then rendered.etc."bento/node.json" or "" else builtins.toJSON etcConfig; in
+    if text == "" || text == "null" then null else builtins.toFile "node.json" text;
   etc = run "etc" ({
     inherit hostName text;
     names = builtins.attrNames services;
-    # A store path of its own, as on NixOS: the same for all systems that have the same configuration.
-    config =
-      let text = if module != null then rendered.etc."bento/node.json" or "" else builtins.toJSON etcConfig; in
-      if text == "" || text == "null" then "" else builtins.toFile "node.json" text;
+    config = if nodeConfig == null then "" else nodeConfig;
     tmpfiles = if module == null then "" else builtins.concatStringsSep "\n" rendered.tmpfiles;
   } // builtins.listToAttrs (map (name: { name = "unit_" + builtins.replaceStrings [ "-" ] [ "_" ] name; value = services.${name}; })
     (builtins.attrNames services))) ''
