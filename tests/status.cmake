@@ -2,6 +2,7 @@
 bento_unit_test(view admin)
 bento_unit_test(table admin_status)
 bento_unit_test(report admin_status broker)
+bento_unit_test(status_lines admin_status broker)
 bento_unit_test(select admin)
 
 # remote.c against a real bento-broker, near and behind a real sshd: not one of the fast ones.

@@ -1,5 +1,7 @@
 #include "report.h"
 
+#include "newest.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,10 +18,10 @@ static int id_against_row(const void *id, const void *row)
     return memcmp(id, (*(const struct report_row *const *)row)->node->node_id, HASH_BYTES);
 }
 
-static struct report_row *row_of(
-    struct report_row **sorted, size_t count, const uint8_t node_id[HASH_BYTES])
+static struct report_row *row_of(const struct report *report, const uint8_t node_id[HASH_BYTES])
 {
-    struct report_row **found = bsearch(node_id, sorted, count, sizeof *sorted, id_against_row);
+    struct report_row **found =
+        bsearch(node_id, report->by_id, report->row_count, sizeof *report->by_id, id_against_row);
     return found ? *found : NULL;
 }
 
@@ -31,28 +33,29 @@ bool report_verify(const struct remote_status *raw, const uint8_t fleet[32], str
            memcmp(status->node_id, raw->node_id, HASH_BYTES) == 0;
 }
 
-static void place_roster(struct report *report, struct report_row **sorted)
+static void place_roster(struct report *report)
 {
-    for (size_t i = 0; i < report->release.roster.count; i++) {
-        const struct roster_node *node = &report->release.roster.nodes[i];
-        struct report_row *row = row_of(sorted, report->row_count, node->node_id);
+    const struct roster *roster = &report->release.roster;
+    report->removed = xcalloc(roster->count + 1, sizeof *report->removed);
+    for (size_t i = 0; i < roster->count; i++) {
+        const struct roster_node *node = &roster->nodes[i];
+        struct report_row *row = row_of(report, node->node_id);
         if (row) {
             row->in_release = node;
             row->has_ticket = report->release.tickets[i].ct_len > 0;
         } else {
-            report->removed_count++;
+            report->removed[report->removed_count++] = node;
         }
     }
 }
 
-static void place_statuses(struct report *report, struct report_row **sorted,
-    const struct remote_statuses *statuses, const struct fleet *fleet)
+static void place_statuses(struct report *report, const struct remote_statuses *statuses)
 {
     for (size_t i = 0; i < statuses->count; i++) {
         const struct remote_status *raw = &statuses->list[i];
-        struct report_row *row = row_of(sorted, report->row_count, raw->node_id);
+        struct report_row *row = row_of(report, raw->node_id);
         if (row) {
-            row->has_status = report_verify(raw, fleet->trust.fleet, &row->status);
+            row->has_status = report_verify(raw, report->fleet->trust.fleet, &row->status);
             row->tampered = !row->has_status;
             row->received_s = raw->received_s;
         } else if (!roster_find(&report->release.roster, raw->node_id)) {
@@ -77,23 +80,49 @@ static void draw(const struct report *report, struct report_row *row, uint64_t n
 bool report_build(const struct remote_release *release, const struct remote_statuses *statuses,
     const struct fleet *fleet, uint64_t now_s, struct report *report, struct err *e)
 {
-    struct report r = {.published = release->present, .row_count = fleet->node_count};
+    struct report r = {
+        .published = release->present, .row_count = fleet->node_count, .fleet = fleet};
     if (r.published && !release_verify(&fleet->trust, release->envelope, release->roster,
                            release->tickets, release->ticket_count, &r.release, e))
         return err_wrap(e, "what the broker calls the newest release is not this fleet's");
     r.rows = xcalloc(r.row_count + 1, sizeof *r.rows);
-    struct report_row **sorted = xcalloc(r.row_count + 1, sizeof *sorted);
+    r.by_id = xcalloc(r.row_count + 1, sizeof *r.by_id);
     for (size_t i = 0; i < r.row_count; i++) {
         r.rows[i].node = &fleet->nodes[i];
-        sorted[i] = &r.rows[i];
+        r.by_id[i] = &r.rows[i];
     }
-    qsort(sorted, r.row_count, sizeof *sorted, by_node_id);
-    place_roster(&r, sorted);
-    place_statuses(&r, sorted, statuses, fleet);
-    free(sorted);
-    for (size_t i = 0; i < r.row_count; i++)
-        draw(&r, &r.rows[i], now_s);
+    qsort(r.by_id, r.row_count, sizeof *r.by_id, by_node_id);
+    place_roster(&r);
+    place_statuses(&r, statuses);
+    report_age(&r, now_s);
     *report = r;
+    return true;
+}
+
+void report_age(struct report *report, uint64_t now_s)
+{
+    for (size_t i = 0; i < report->row_count; i++)
+        draw(report, &report->rows[i], now_s);
+}
+
+bool report_take(struct report *report, struct bytes signed_message, uint64_t now_s)
+{
+    struct status status;
+    struct err ignored; // an event that is no status, or not a genuine one
+    if (!status_verify(signed_message, report->fleet->trust.fleet, &status, &ignored))
+        return false;
+    struct report_row *row = row_of(report, status.node_id);
+    if (!row || (row->has_status && status.seq <= row->status.seq))
+        return false;
+    struct buf heard = {0};
+    buf_append(&heard, signed_message.at, signed_message.len);
+    buf_clear(&row->heard);
+    row->heard = heard;
+    row->has_status =
+        status_verify(buf_bytes(&row->heard), report->fleet->trust.fleet, &row->status, &ignored);
+    row->tampered = false;
+    row->received_s = now_s;
+    draw(report, row, now_s);
     return true;
 }
 
@@ -131,19 +160,28 @@ bool report_fetch(struct remote *remote, const struct fleet *fleet, uint64_t now
 {
     if (!fetch_once(remote, fleet, now_s, report, e))
         return false;
-    if (!somebody_is_ahead(report))
-        return true;
-    // A release that came out between the two questions looks the same: ask again before crying
-    // wolf.
-    report_clear(report);
-    return fetch_once(remote, fleet, now_s, report, e);
+    if (somebody_is_ahead(report)) {
+        // A release that came out between the two questions looks the same: ask again before crying
+        // wolf.
+        report_clear(report);
+        if (!fetch_once(remote, fleet, now_s, report, e))
+            return false;
+    }
+    struct err older;
+    if (!newest_check(fleet->trust.fleet, report->published ? &report->release : NULL, &older))
+        snprintf(report->warning, sizeof report->warning, "%s", older.text);
+    return true;
 }
 
 void report_clear(struct report *report)
 {
     if (report->published)
         release_clear(&report->release);
+    for (size_t i = 0; i < report->row_count; i++)
+        buf_clear(&report->rows[i].heard);
     free(report->rows);
+    free(report->by_id);
+    free(report->removed);
     remote_release_clear(&report->raw_release);
     remote_statuses_clear(&report->raw_statuses);
     *report = (struct report){0};

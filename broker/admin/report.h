@@ -15,25 +15,37 @@ struct report_row {
     uint64_t received_s;                  // if either
     struct status status;                 // if has_status; verified
     struct view view;
+    struct buf heard; // what status is borrowed from, if it came as an event
 };
 
 struct report {
     bool published;         // false: no release yet, and release is empty
     struct release release; // verified
+    char warning[480];      // of newest_check(); "": none
     size_t row_count;
-    struct report_row *rows; // one for every node of the fleet, in its order
-    size_t removed_count;    // nodes of the release that the repository does not have any more
-    size_t stranger_count;   // statuses of nodes that are in neither
+    struct report_row *rows;   // one for every node of the fleet, in its order
+    struct report_row **by_id; // the same, ascending by node_id
+    // Nodes of the release that the repository does not have any more; owned pointers into it.
+    size_t removed_count;
+    const struct roster_node **removed;
+    size_t stranger_count; // statuses of nodes that are in neither
     // what the above is borrowed from
+    const struct fleet *fleet;
     struct remote_release raw_release;
     struct remote_statuses raw_statuses;
 };
 
-// UNREACHABLE and the like from remote.h; the codes of release_verify if the broker's release is
+// Borrows the fleet. UNREACHABLE and the like from remote.h; the codes of release_verify if the broker's release is
 // not ours: then nothing it says is worth showing.
 MUST_CHECK bool report_fetch(struct remote *remote, const struct fleet *fleet, uint64_t now_s,
     struct report *report, struct err *e);
 void report_clear(struct report *report);
+
+// A signed status that came as an event, just now. True: it is of a machine of the fleet, genuine,
+// and newer than what was known; its row shows it.
+bool report_take(struct report *report, struct bytes signed_message, uint64_t now_s);
+// What was heard grows old: draws every view again.
+void report_age(struct report *report, uint64_t now_s);
 
 // The part without the network, for tests: release and statuses as they came. Borrows both.
 MUST_CHECK bool report_build(const struct remote_release *release,

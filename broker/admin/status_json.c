@@ -1,7 +1,5 @@
 #include "status_json.h"
 
-#include <jansson.h>
-
 static json_t *number(uint64_t value)
 {
     // JSON's readers rarely know more than 63 bits, and no honest number here needs them.
@@ -23,9 +21,21 @@ static const char *code_word(enum code code)
     return code == CODE_OK ? "" : code_name(code);
 }
 
+static json_t *timings_json(const struct timings *t)
+{
+    json_t *object = json_object();
+    set(object, "fetch", number(t->fetch_ms));
+    set(object, "obtain", number(t->obtain_ms));
+    set(object, "switch", number(t->switch_ms));
+    set(object, "confirm", number(t->confirm_ms));
+    set(object, "commit", number(t->commit_ms));
+    return object;
+}
+
 // What a verified status says; without one the same keys hold null.
 static void set_status(json_t *object, const struct status *s)
 {
+    set(object, "seq", s ? number(s->seq) : json_null());
     set(object, "time", s ? number(s->time) : json_null());
     set(object, "local_epoch", s ? number(s->epoch) : json_null());
     set(object, "local_release", s ? number(s->release) : json_null());
@@ -37,6 +47,7 @@ static void set_status(json_t *object, const struct status *s)
     set(object, "reboot", s ? json_boolean(s->reboot) : json_null());
     set(object, "auto", s ? json_boolean(s->automatic) : json_null());
     set(object, "speaks", s ? number(s->speaks) : json_null());
+    set(object, "timings", s ? timings_json(&s->timings) : json_null());
 }
 
 static json_t *row_json(const struct report_row *row)
@@ -51,54 +62,81 @@ static json_t *row_json(const struct report_row *row)
     set(object, "code", json_string(code_word(row->view.code)));
     set(object, "silent", json_boolean(row->view.silent));
     set(object, "behind", json_boolean(row->view.behind));
+    set(object, "inconclusive", json_boolean(row->view.inconclusive));
+    set(object, "pending", json_boolean(view_is_pending(&row->view)));
     set(object, "applied", json_boolean(row->view.applied));
+    set(object, "configured", json_boolean(row->has_ticket));
     set(object, "expected",
         row->in_release ? text_or_null(row->in_release->expected) : json_null());
     set(object, "remote", json_string(view_remote_key(row->view.remote)));
-    set(object, "received",
-        row->has_status || row->tampered ? number(row->received_s) : json_null());
+    bool any = row->has_status || row->tampered;
+    set(object, "received", any ? number(row->received_s) : json_null());
+    set(object, "heard", any ? number(row->view.heard_s) : json_null());
     set_status(object, row->has_status ? &row->status : NULL);
     return object;
 }
 
-static void print(json_t *value, FILE *out)
-{
-    ASSERT(value);
-    (void)json_dumpf(
-        value, out, JSON_INDENT(2)); // a full disk shows in ferror(out), which the caller looks at
-    fputc('\n', out);
-    json_decref(value);
-}
-
-void status_json_print(const struct report *report, const bool *chosen, FILE *out)
+json_t *status_json_report(const struct report *report, const struct rows_choice *choice)
 {
     const struct head *head = report->published ? &report->release.head : NULL;
-    json_t *object = json_object(), *nodes = json_array();
+    json_t *object = json_object(), *nodes = json_array(), *removed = json_array();
     set(object, "release", head ? number(head->release) : json_null());
     set(object, "epoch", head ? number(head->epoch) : json_null());
     set(object, "expires", head ? number(head->expires) : json_null());
-    for (size_t i = 0; i < report->row_count; i++)
-        if (chosen[i])
-            ASSERT(json_array_append_new(nodes, row_json(&report->rows[i])) == 0);
+    set(object, "warning", report->warning[0] ? json_string(report->warning) : json_null());
+    for (size_t i = 0; i < report->row_count; i++) {
+        const struct report_row *row = &report->rows[i];
+        if (choice->chosen[i] && (!choice->failed || row->view.severity == SEVERITY_FAILING))
+            ASSERT(json_array_append_new(nodes, row_json(row)) == 0);
+    }
     set(object, "nodes", nodes);
-    print(object, out);
+    for (size_t i = 0; i < report->removed_count; i++)
+        ASSERT(json_array_append_new(removed, text_or_null(report->removed[i]->name)) == 0);
+    set(object, "removed", removed);
+    set(object, "strangers", number(report->stranger_count));
+    return object;
 }
 
-void status_json_print_history(
-    const struct remote_statuses *history, const uint8_t fleet[32], FILE *out)
+json_t *status_json_event(const struct remote_status *raw, const uint8_t fleet[32])
+{
+    struct status status;
+    bool ok = report_verify(raw, fleet, &status);
+    json_t *object = json_object();
+    set(object, "received", number(raw->received_s));
+    set(object, "state", json_string(ok ? node_state_word(status.state) : "tampered"));
+    set(object, "code", ok ? json_string(code_word(status.code)) : json_null());
+    set_status(object, ok ? &status : NULL);
+    return object;
+}
+
+json_t *status_json_history(const struct remote_statuses *history, const uint8_t fleet[32])
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < history->count; i++) {
-        struct status status;
-        bool ok = report_verify(&history->list[i], fleet, &status);
-        json_t *entry = json_object();
-        set(entry, "received", number(history->list[i].received_s));
-        set(entry, "state", json_string(ok ? node_state_word(status.state) : "tampered"));
-        if (ok)
-            set(entry, "code", json_string(code_word(status.code)));
-        if (ok)
-            set_status(entry, &status);
-        ASSERT(json_array_append_new(list, entry) == 0);
+    for (size_t i = 0; i < history->count; i++)
+        ASSERT(json_array_append_new(list, status_json_event(&history->list[i], fleet)) == 0);
+    return list;
+}
+
+json_t *status_json_log(const char *name, const struct remote_status *raw, const uint8_t fleet[32])
+{
+    struct status status;
+    json_t *object = status_json_event(raw, fleet);
+    set(object, "name", json_string(name));
+    if (report_verify(raw, fleet, &status)) {
+        CLEANUP(buf_clear) struct buf text = {0};
+        text_escape(status.log, &text);
+        set(object, "log", json_stringn((const char *)text.at, text.len));
+    } else {
+        set(object, "log", json_null());
     }
-    print(list, out);
+    return object;
+}
+
+void status_json_print(json_t *value, bool pretty)
+{
+    ASSERT(value);
+    // A full disk shows in ferror(stdout), which the caller looks at.
+    (void)json_dumpf(value, stdout, pretty ? JSON_INDENT(2) : JSON_COMPACT);
+    putchar('\n');
+    json_decref(value);
 }

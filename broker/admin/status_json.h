@@ -1,13 +1,18 @@
-// The report for scripts; view.h says what stands in it.
+// The report for scripts; JSON.md says what stands in it.
 #pragma once
 
-#include "report.h"
+#include "rows.h"
 
-#include <stdio.h>
+#include <jansson.h>
 
-// chosen: which rows.
-void status_json_print(const struct report *report, const bool *chosen, FILE *out);
-// --history: an array, newest first; an entry that does not verify is {"received": …, "state":
-// "tampered"}.
-void status_json_print_history(
-    const struct remote_statuses *history, const uint8_t fleet[32], FILE *out);
+// The caller owns what these return.
+json_t *status_json_report(const struct report *report, const struct rows_choice *choice);
+// Of one status as the collector gave it; what does not verify has the state "tampered" and null for
+// all that only its signature could vouch for.
+json_t *status_json_event(const struct remote_status *raw, const uint8_t fleet[32]);
+// --history: newest first.
+json_t *status_json_history(const struct remote_statuses *history, const uint8_t fleet[32]);
+// --log: one event, with its name and log.
+json_t *status_json_log(const char *name, const struct remote_status *raw, const uint8_t fleet[32]);
+// On stdout, and frees it. pretty: over many lines; else one document a line.
+void status_json_print(json_t *value, bool pretty);

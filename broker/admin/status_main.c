@@ -1,154 +1,61 @@
 // bento-status: the truth about the fleet on one screen.
-#include "bus.h"
 #include "cli.h"
-#include "message.h"
-#include "newest.h"
-#include "report.h"
+#include "loop.h"
 #include "select.h"
+#include "status_history.h"
 #include "status_json.h"
-#include "status_text.h"
+#include "status_watch.h"
 #include "table.h"
 
-#include <signal.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define PROGRAM "bento-status"
-#define HISTORY_MAX 100
-#define REDRAW_MS 30000 // times grow also when nothing happens
-#define SETTLE_MS 200   // many nodes report at once: one redraw
-
-enum { EXIT_PENDING = 2, EXIT_FAILING = 3 };
+#define WAIT_SECONDS 1800
 
 struct options {
-    const char *directory, *history, *log;
-    bool json, watch;
+    const char *directory, *history, *log, *wait_text;
+    bool json, watch, wait, all, failed;
 };
 
 struct session {
     struct options options;
+    uint64_t wait_s;
     struct fleet fleet;
     bool *chosen;
     struct remote *remote;
     int exit_status;
-    // --watch
-    struct loop *loop;
-    struct loop_watch *timer;
-    bool news; // since the last drawing
 };
 
-static bool check_options(const struct options *o, int words, struct err *e)
+static bool check_wait(struct session *s, struct err *e)
 {
+    const char *text = s->options.wait_text;
+    s->wait_s = WAIT_SECONDS;
+    if (!text)
+        return true;
+    char *end;
+    s->wait_s = strtoul(text, &end, 10);
+    return (text[0] >= '0' && text[0] <= '9' && !*end && s->wait_s <= 31536000) ||
+           err_set(e, CODE_USAGE, "--wait=%s: seconds, up to a year", text);
+}
+
+static bool check_options(struct session *s, int words, struct err *e)
+{
+    const struct options *o = &s->options;
     bool one_node = o->history || o->log;
     if (o->history && o->log)
         return err_set(e, CODE_USAGE, "--history and --log are two questions: ask one at a time");
     if (one_node && words)
         return err_set(e, CODE_USAGE, "--history and --log take one machine and no other words");
-    if (o->watch && (one_node || o->json))
-        return err_set(e, CODE_USAGE, "--watch shows the table and nothing else");
-    return !(o->log && o->json) ||
-           err_set(e, CODE_USAGE, "a log is text: --log and --json do not go together");
-}
-
-static int exit_status_of(const struct report *report, const bool *chosen)
-{
-    enum view_severity worst = SEVERITY_DONE;
-    for (size_t i = 0; i < report->row_count; i++)
-        if (chosen[i] && report->rows[i].view.severity > worst)
-            worst = report->rows[i].view.severity;
-    switch (worst) {
-    case SEVERITY_DONE:
-        return EXIT_SUCCESS;
-    case SEVERITY_PENDING:
-        return EXIT_PENDING;
-    case SEVERITY_FAILING:
-        return EXIT_FAILING;
-    }
-    return EXIT_FAILURE;
-}
-
-static bool show(struct session *s, struct err *e)
-{
-    struct report report;
-    uint64_t now_s = clock_unix_s();
-    if (!report_fetch(s->remote, &s->fleet, now_s, &report, e))
-        return false;
-    if (s->options.watch && isatty(STDOUT_FILENO))
-        printf("\033[H\033[2J\033[3J");
-    if (s->options.json)
-        status_json_print(&report, s->chosen, stdout);
-    else
-        status_text_print(&report, s->chosen, now_s);
-    s->exit_status = exit_status_of(&report, s->chosen);
-    struct err older;
-    if (!newest_check(s->fleet.trust.fleet, report.published ? &report.release : NULL, &older)) {
-        fprintf(stderr, "warning: %s\n", older.text);
-        s->exit_status = EXIT_FAILING;
-    }
-    report_clear(&report);
-    return fflush(stdout) == 0 || err_set(e, CODE_IO, "stdout: %m");
-}
-
-// One drawing for many reports: the first sets the timer, the others find it set.
-static void take_news(struct session *s)
-{
-    if (!s->news)
-        loop_timer_set(s->timer, SETTLE_MS);
-    s->news = true;
-}
-
-static void redraw(void *context)
-{
-    struct session *s = context;
-    s->news = false;
-    struct err e;
-    if (!show(s, &e))
-        s->exit_status = cli_fail(PROGRAM, &e); // and go on: brokers restart
-    loop_timer_set(s->timer, REDRAW_MS);
-}
-
-// A status or a release came in (a tick says nothing new).
-static void on_event(void *context, struct bytes message)
-{
-    struct session *s = context;
-    struct published published;
-    struct err not_published;
-    if (published_decode(message, &published, &not_published)) {
-        bool tick = published.kind == PUB_TICK;
-        published_clear(&published);
-        if (tick)
-            return;
-    }
-    take_news(s);
-}
-
-static void on_link(void *context, bool up)
-{
-    if (up)
-        take_news(context);
-}
-
-static void on_signal(void *context)
-{
-    loop_stop(((struct session *)context)->loop);
-}
-
-static bool watch(struct session *s, struct err *e)
-{
-    s->timer = loop_timer(s->loop, true, redraw, s);
-    struct bus_sub *sub = bus_sub_open(
-        s->loop, remote_events_url(s->remote), ADMIN_RECEIVE_BYTES_MAX, on_event, on_link, s, e);
-    if (!sub)
-        return false;
-    bool ok = show(s, e);
-    if (ok) {
-        loop_timer_set(s->timer, REDRAW_MS);
-        loop_run(s->loop);
-    }
-    bus_sub_close(sub);
-    return ok;
+    if (one_node && (o->watch || o->wait || o->all || o->failed))
+        return err_set(e, CODE_USAGE,
+            "--watch, --wait, --all and --failed are about the table, not about --history or "
+            "--log");
+    if (o->all && o->failed)
+        return err_set(e, CODE_USAGE, "--all and --failed: one of them");
+    return check_wait(s, e);
 }
 
 static bool find_node(
@@ -167,59 +74,88 @@ static bool find_node(
     return err_set(e, CODE_USAGE, "no host `%s` in the fleet", name);
 }
 
+static bool get_history(struct session *s, const char *name, const struct fleet_node **node,
+    struct remote_statuses *history, struct err *e)
+{
+    return find_node(s, name, node, e) &&
+           remote_get_history(s->remote, (*node)->node_id, STATUSES_KEPT_PER_NODE, history, e);
+}
+
+static void put(struct buf *text)
+{
+    fwrite(buf_text(text), 1, text->len, stdout);
+    buf_clear(text);
+}
+
 static bool show_history(struct session *s, struct err *e)
 {
     const struct fleet_node *node;
     struct remote_statuses history;
-    if (!find_node(s, s->options.history, &node, e) ||
-        !remote_get_history(s->remote, node->node_id, HISTORY_MAX, &history, e))
+    struct buf text = {0};
+    if (!get_history(s, s->options.history, &node, &history, e))
         return false;
     if (s->options.json)
-        status_json_print_history(&history, s->fleet.trust.fleet, stdout);
+        status_json_print(status_json_history(&history, s->fleet.trust.fleet), true);
     else if (history.count == 0)
-        printf("%s has never reported.\n", node->name);
+        buf_printf(&text, "%s has never reported.\n", node->name);
     else
-        status_text_print_history(&history, s->fleet.trust.fleet);
+        status_history_draw(
+            &history, s->fleet.trust.fleet, table_width(stdout), table_may_color(stdout), &text);
+    put(&text);
     remote_statuses_clear(&history);
-    return true;
-}
-
-static bool print_log(const struct fleet_node *node, const struct remote_statuses *newest,
-    const uint8_t *fleet, struct err *e)
-{
-    if (newest->count == 0)
-        return err_set(e, CODE_NONE, "%s has never reported", node->name);
-    struct status status;
-    if (!report_verify(&newest->list[0], fleet, &status))
-        return err_set(e, CODE_SIGNER,
-            "the newest status of %s is tampered with: its log is not worth reading", node->name);
-    if (status.log.len == 0)
-        return err_set(e, CODE_NONE, "the newest status of %s (%s) has no log", node->name,
-            node_state_word(status.state));
-    struct buf text = {0};
-    text_escape(status.log, &text);
-    fwrite(text.at, 1, text.len, stdout);
-    if (text.at[text.len - 1] != '\n')
-        putchar('\n');
-    buf_clear(&text);
-    return true;
+    return status_flush(e);
 }
 
 static bool show_log(struct session *s, struct err *e)
 {
     const struct fleet_node *node;
-    struct remote_statuses newest;
-    if (!find_node(s, s->options.log, &node, e) ||
-        !remote_get_history(s->remote, node->node_id, 1, &newest, e))
+    const char *digits;
+    char name[LOG_NAME_BYTES];
+    struct remote_statuses history;
+    if (!status_log_parse(s->options.log, name, &digits, e) ||
+        !get_history(s, name, &node, &history, e))
         return false;
-    bool ok = print_log(node, &newest, s->fleet.trust.fleet, e);
-    remote_statuses_clear(&newest);
+    const uint8_t *fleet = s->fleet.trust.fleet;
+    const struct remote_status *found;
+    struct buf text = {0};
+    bool ok = status_log_find(name, &history, fleet, digits, &found, e);
+    if (ok && s->options.json)
+        status_json_print(status_json_log(name, found, fleet), true);
+    else if (ok)
+        ok = status_log_draw(name, &history, fleet, found, &text, e);
+    put(&text);
+    remote_statuses_clear(&history);
+    return ok && status_flush(e);
+}
+
+static bool show_once(struct session *s, const struct show *show, struct err *e)
+{
+    struct report report;
+    if (!report_fetch(s->remote, &s->fleet, clock_unix_s(), &report, e))
+        return false;
+    s->exit_status = status_exit(show, &report);
+    bool ok = status_show(show, &report, e);
+    report_clear(&report);
     return ok;
+}
+
+static bool stay(struct session *s, const struct show *show, struct err *e)
+{
+    const struct options *o = &s->options;
+    // Whoever waits at a terminal wants to see for what.
+    bool draws = o->watch || (isatty(STDOUT_FILENO) && !o->json);
+    struct status_watch watch = {.fleet = &s->fleet,
+        .show = *show,
+        .draws = draws,
+        .waits = o->wait,
+        .wait_ms = s->wait_s * 1000};
+    return status_watch(&watch, &s->exit_status, e);
 }
 
 static bool run(struct session *s, char **words, int count, struct err *e)
 {
-    if (!check_options(&s->options, count, e) || !fleet_open(s->options.directory, &s->fleet, e))
+    const struct options *o = &s->options;
+    if (!check_options(s, count, e) || !fleet_open(o->directory, &s->fleet, e))
         return false;
     s->chosen = xcalloc(s->fleet.node_count + 1, sizeof *s->chosen);
     if (!select_nodes(&s->fleet, words, count, s->chosen, e))
@@ -228,18 +164,15 @@ static bool run(struct session *s, char **words, int count, struct err *e)
         return err_set(e, CODE_CONFIG,
             "fleet.nix does not say where the broker is: set broker.admin = "
             "\"ssh://admin@server\"");
-    if (s->options.watch) {
-        s->loop = loop_new();
-        loop_signal(s->loop, SIGINT, on_signal, s); // before the bus starts its threads
-        loop_signal(s->loop, SIGTERM, on_signal, s);
-    }
+    struct show show = {.json = o->json,
+        .choice = {.chosen = s->chosen, .named = count > 0, .all = o->all, .failed = o->failed}};
+    if (o->watch || o->wait)
+        return stay(s, &show, e);
     if (!remote_open(s->fleet.admin, &s->remote, e))
         return false;
-    if (s->options.history)
+    if (o->history)
         return show_history(s, e);
-    if (s->options.log)
-        return show_log(s, e);
-    return s->options.watch ? watch(s, e) : show(s, e);
+    return o->log ? show_log(s, e) : show_once(s, &show, e);
 }
 
 int main(int argc, char **argv)
@@ -249,30 +182,34 @@ int main(int argc, char **argv)
     const struct cli_option options[] = {
         {'C', "directory", "DIR", "the repository (default: BENTO_DIR, or this folder)",
             .text = &o->directory},
+        {'a', "all", NULL, "a line for each, also for the healthy ones of a large fleet",
+            .flag = &o->all},
+        {'f', "failed", NULL, "only what needs a person", .flag = &o->failed},
         {'w', "watch", NULL, "stay, and show every report as it comes in", .flag = &o->watch},
-        {'j', "json", NULL, "for scripts", .flag = &o->json},
+        {0, "wait", "[=SECONDS]", "until nothing is pending any more (default 1800 s)",
+            .text = &o->wait_text, .flag = &o->wait},
         {0, "history", "NODE", "what one machine reported, newest first", .text = &o->history},
-        {0, "log", "NODE", "the log of its newest report", .text = &o->log},
+        {0, "log", "NODE[@REPORT]", "the log of its newest report, or of one in its history",
+            .text = &o->log},
+        {'j', "json", NULL, "for scripts; with --watch a document a line", .flag = &o->json},
         {0},
     };
     const struct cli cli = {.program = PROGRAM,
         .synopsis = "[HOST…|GLOB|@TAG…]",
-        .purpose = "Shows what every machine of the fleet runs, from reports that each has signed "
-                   "itself. Exit status: 0 all "
-                   "converged, 1 error, 2 some pending, 3 some failing, rolled back, refused, "
-                   "silent, drifted or tampered "
-                   "with, 64 usage.",
-        .example = "bento-status @servers 'web-*'\nbento-status --log router",
+        .purpose = "Shows what every machine runs, from reports that each has signed itself. LOCAL "
+                   "is the system in the newest release, REMOTE the one that runs; PENDING: for "
+                   "how long that release has waited; HEARD: since its last report. Exit status: "
+                   "0 all converged, 1 error, 2 some pending, 3 some need a person, 64 usage.",
+        .example = "bento-status --failed\nbento-status --wait=600 @servers 'web-*'",
         .options = options};
     int count;
     char **words = cli_parse(&cli, argc, argv, &count);
     struct err e;
     if (sodium_init() < 0)
         return EXIT_FAILURE;
-    if (!run(&s, words, count, &e) || (fflush(stdout) != 0 && !err_set(&e, CODE_IO, "stdout: %m")))
+    if (!run(&s, words, count, &e))
         s.exit_status = cli_fail(PROGRAM, &e);
     remote_close(s.remote);
-    loop_free(s.loop);
     free(s.chosen);
     fleet_clear(&s.fleet);
     return s.exit_status;

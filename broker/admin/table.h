@@ -3,7 +3,7 @@
 // where they are wanted.
 #pragma once
 
-#include "err.h"
+#include "bytes.h"
 
 #include <stdio.h>
 
@@ -11,8 +11,9 @@ enum table_color { COLOR_PLAIN, COLOR_GREEN, COLOR_YELLOW, COLOR_RED, COLOR_DIM 
 
 struct table_column {
     const char *title;
-    bool right;  // aligned to the right
-    bool shrink; // may be cut when the terminal is too narrow
+    bool right;     // aligned to the right
+    bool shrink;    // may be cut when the terminal is too narrow and nothing is left to be left out
+    unsigned leave; // 0: always there; else left out on a narrow terminal, larger numbers first
 };
 
 struct table;
@@ -24,10 +25,17 @@ void table_free(struct table *table); // NULL is fine
 void table_freep(struct table **table);
 // Fills from left to right, row after row; the text is copied.
 void table_cell(struct table *table, const char *text, enum table_color color);
-// The header and all rows. width: columns to fit into, 0: as wide as needed.
-void table_print(struct table *table, FILE *out, size_t width, bool color);
+// The header and all rows, a line each. width: columns to fit into, 0: as wide as needed.
+void table_print(const struct table *table, FILE *out, size_t width, bool color);
+// The same, appended to a buffer.
+void table_text(const struct table *table, size_t width, bool color, struct buf *out);
 
-// Columns of the terminal behind out; 0 if it is none.
+// Text that is no table: breaks its lines at blanks so that they fit into width (0: as they are); what
+// goes on stands two columns further in. Appends.
+void table_wrap(struct bytes text, size_t width, struct buf *out);
+
+// Columns of the terminal behind out, and its lines; 0 if it is none.
 size_t table_width(FILE *out);
+size_t table_height(FILE *out);
 // out is a terminal that knows colours, and NO_COLOR (https://no-color.org) is unset or empty.
 bool table_may_color(FILE *out);

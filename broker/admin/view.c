@@ -66,7 +66,9 @@ static enum view_state up_to_date(const struct view_input *in)
         return VIEW_REBOOT_PENDING;
     if (built_itself)
         return VIEW_AUTO_UPGRADED;
-    return in->repeated ? VIEW_EXTRA_LOGS : VIEW_UP_TO_DATE;
+    // Its history holds the logs of earlier attempts at the same configuration.
+    bool again = in->status->attempt > 1 && !in->status->automatic;
+    return again ? VIEW_EXTRA_LOGS : VIEW_UP_TO_DATE;
 }
 
 // The node's word about the current release.
@@ -157,6 +159,11 @@ void view_of(const struct view_input *in, struct view *view)
     view->settled = same && !node_state_is_live(s->state);
     view->code = tells_code(view->state, s->code) ? s->code : CODE_OK;
     view->inconclusive = view->state == VIEW_ROLLED_BACK && s->state == NODE_INCONCLUSIVE;
+}
+
+bool view_is_pending(const struct view *view)
+{
+    return view->severity == SEVERITY_PENDING && !view->settled;
 }
 
 static const struct {

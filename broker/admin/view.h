@@ -2,27 +2,7 @@
 // weight. No I/O, no clock. DESIGN: the states of the collector. A node cannot know that a newer
 // release is out, so its own word is only half of it.
 //
-// bento-status --json prints the same facts, for scripts:
-//
-//     {"release": 1700000000, "epoch": 1, "expires": 1707776000, "nodes": [{…}, …]}
-//
-// release, epoch and expires are null if nothing was ever published. A node:
-//
-//     name, tags      "router", ["edge"]
-//     state           "up-to-date": the second column of VIEW_STATES below
-//     severity        "done", "pending" or "failing": what the exit status is made of
-//     code            why, for failing, rolled-back and refused: a code of PROTOCOL.md; else ""
-//     silent          nothing heard for 2.5 polls
-//     behind          the newest head that the node reports is not the newest
-//     applied         it runs the configuration of the current release
-//     expected        store path of the roster; null: not pinned, or not in the release
-//     remote          running against expected: "same", "other", "unpinned" or "none" (nothing to compare)
-//     received        when the broker got the newest status (its clock); null, as all below: no status
-//     time            when the node made it (the node's clock)
-//     local_epoch, local_release    the newest head that the node has accepted
-//     running, booted, profile      store paths
-//     node_state      the node's own word, from its signed status
-//     attempt, reboot, auto, speaks as the node says
+// What bento-status --json makes of it: JSON.md.
 #pragma once
 
 #include "release.h"
@@ -34,8 +14,8 @@ enum view_severity {
     SEVERITY_FAILING, // somebody should look
 };
 
-// name, word in JSON, word for people, emoji, severity. Which one it is decides view_of(), not
-// their order.
+// name, word in JSON, word for people, emoji, severity. The worse, and the further
+// on its way, the later: that is the order of rows.h.
 // clang-format off
 #define VIEW_STATES(X) \
     X(NEW, "new-machine", "new machine", "✨", PENDING)                  /* never reported, or has had no configuration yet */ \
@@ -49,15 +29,15 @@ enum view_severity {
     X(COMMITTING, "committing", "committing", "⏳", PENDING) \
     X(REVERTING, "reverting", "reverting", "⏳", PENDING) \
     X(UP_TO_DATE, "up-to-date", "up to date", "💚", DONE)                /* applied, runs the expected path */ \
-    X(EXTRA_LOGS, "extra-logs", "extra logs", "📜", DONE)                /* the same, applied again by hand */ \
+    X(EXTRA_LOGS, "extra-logs", "extra logs", "📜", DONE)                /* the same, but not at its first attempt */ \
     X(AUTO_UPGRADED, "auto-upgraded", "auto upgraded", "🤖", DONE)       /* runs what its self update built */ \
     X(DRY, "dry-activated", "dry-activated", "🧪", DONE)                 /* as asked, nothing was switched */ \
     X(REBOOT_PENDING, "reboot-pending", "reboot pending", "🔁", PENDING) /* up to date after the next boot */ \
+    X(DRIFTED, "drifted", "drifted", "🔀", FAILING)                      /* applied, but runs or boots another path */ \
+    X(REFUSED, "refused", "refused", "⛔", FAILING)                      /* with the code */ \
     X(FAILING, "failing", "failing", "🔥", FAILING)                      /* with the code */ \
     X(ROLLED_BACK, "rolled-back", "rolled back", "⏪", FAILING)          /* with the code, or inconclusive */ \
     X(STAYS, "stays", "stays", "⚠", FAILING)                             /* not reached, but forbidden to go back */ \
-    X(REFUSED, "refused", "refused", "⛔", FAILING)                      /* with the code */ \
-    X(DRIFTED, "drifted", "drifted", "🔀", FAILING)                      /* applied, but runs or boots another path */ \
     X(AHEAD, "ahead", "ahead", "👀", FAILING)                            /* saw a head that this broker does not show */ \
     X(TAMPERED, "tampered", "tampered", "☠", FAILING)                    /* the stored status does not verify */
 // clang-format on
@@ -86,8 +66,7 @@ struct view_input {
     const struct roster_node *node; // NULL: not in that release
     const struct status *status;    // the newest one, verified as this node's; NULL: none
     bool tampered;                  // there is one, but it does not verify; status is NULL then
-    bool repeated;       // its history holds the same configuration applied more than once, by hand
-    uint64_t received_s; // of the newest status; the broker's clock
+    uint64_t received_s;            // of the newest status; the broker's clock
     uint64_t now_s, poll_s;
 };
 
@@ -105,3 +84,6 @@ struct view {
                   // comes by itself
 };
 void view_of(const struct view_input *input, struct view *view);
+// More comes by itself: what --wait waits for. Not a machine that nobody hears, nor one that waits for
+// a person to restart it.
+bool view_is_pending(const struct view *view);

@@ -4,8 +4,6 @@
 #include "made.h"
 #include "status_json.h"
 
-#include <jansson.h>
-
 #define NODES 6
 #define NOW 1700000100
 
@@ -207,6 +205,7 @@ static void removed_nodes_and_strangers_are_counted(void **state)
     must(build(s, &e), &e);
     assert_int_equal(s->report.row_count, NODES - 2);
     assert_int_equal(s->report.removed_count, 1);
+    assert_true(bytes_equal_text(s->report.removed[0]->name, "node-4"));
     assert_int_equal(s->report.stranger_count, 1);
 }
 
@@ -225,13 +224,8 @@ static void json_tells_the_chosen_rows(void **state)
     report_good(s, 2, "");
     must(build(s, &e), &e);
     bool chosen[NODES] = {false, false, true, true};
-    char *text = NULL;
-    size_t len;
-    FILE *out = open_memstream(&text, &len);
-    status_json_print(&s->report, chosen, out);
-    fclose(out);
-    json_t *report = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-    assert_non_null(report);
+    struct rows_choice choice = {.chosen = chosen};
+    json_t *report = status_json_report(&s->report, &choice);
     assert_int_equal(json_integer_value(json_object_get(report, "release")), 1700000000);
     assert_int_equal(json_array_size(json_object_get(report, "nodes")), 2);
     assert_string_equal(text_at(report, "name"), "node-2");
@@ -244,7 +238,79 @@ static void json_tells_the_chosen_rows(void **state)
     assert_true(json_is_null(json_object_get(other, "received")));
     assert_true(json_is_null(json_object_get(other, "running")));
     json_decref(report);
-    free(text);
+}
+
+static bool take(struct scene *s, const struct remote_status *raw)
+{
+    return report_take(&s->report, raw->signed_message, NOW);
+}
+
+static void event_of_a_node_changes_its_row(void **state)
+{
+    struct scene *s = *state;
+    struct err e;
+    publish(s, NODES);
+    must(build(s, &e), &e);
+    assert_int_equal(state_of(s, 3), VIEW_NEW);
+    struct remote_status *raw = report_good(s, 3, "its log");
+    assert_true(take(s, raw));
+    buf_clear(&s->messages[0]); // the row has its own
+    assert_int_equal(state_of(s, 3), VIEW_UP_TO_DATE);
+    assert_int_equal(s->report.rows[3].received_s, NOW);
+    assert_true(bytes_equal_text(s->report.rows[3].status.log, "its log"));
+    assert_int_equal(state_of(s, 2), VIEW_NEW);
+}
+
+static void event_that_is_not_newer_changes_nothing(void **state)
+{
+    struct scene *s = *state;
+    struct err e;
+    publish(s, NODES);
+    struct remote_status *raw = report_good(s, 3, "");
+    must(build(s, &e), &e);
+    assert_false(take(s, raw));
+    assert_int_equal(s->report.rows[3].received_s, NOW - 10);
+}
+
+static void event_that_does_not_verify_changes_nothing(void **state)
+{
+    struct scene *s = *state;
+    struct err e;
+    publish(s, NODES);
+    must(build(s, &e), &e);
+    struct remote_status *raw = report_good(s, 3, "");
+    for (size_t i = 0; i < s->messages[0].len; i++) {
+        s->messages[0].at[i] ^= 1;
+        assert_false(take(s, raw));
+        s->messages[0].at[i] ^= 1;
+    }
+    assert_int_equal(state_of(s, 3), VIEW_NEW);
+    assert_true(take(s, raw));
+}
+
+static void event_mends_a_tampered_row(void **state)
+{
+    struct scene *s = *state;
+    struct err e;
+    publish(s, NODES);
+    report_good(s, 3, "");
+    s->messages[0].at[s->messages[0].len - 1] ^= 1;
+    must(build(s, &e), &e);
+    assert_int_equal(state_of(s, 3), VIEW_TAMPERED);
+    assert_true(take(s, report_good(s, 3, "")));
+    assert_int_equal(state_of(s, 3), VIEW_UP_TO_DATE);
+}
+
+static void report_that_grows_old_is_silent(void **state)
+{
+    struct scene *s = *state;
+    struct err e;
+    publish(s, NODES);
+    report_good(s, 3, "");
+    must(build(s, &e), &e);
+    assert_false(s->report.rows[3].view.silent);
+    report_age(&s->report, NOW + 3 * POLL_SECONDS);
+    assert_true(s->report.rows[3].view.silent);
 }
 
 static void assert_escaped(const char *text, const char *expected)
@@ -321,6 +387,11 @@ int main(void)
         WITH_SCENE(node_enrolled_after_the_release_is_new),
         WITH_SCENE(removed_nodes_and_strangers_are_counted),
         WITH_SCENE(json_tells_the_chosen_rows),
+        WITH_SCENE(event_of_a_node_changes_its_row),
+        WITH_SCENE(event_that_is_not_newer_changes_nothing),
+        WITH_SCENE(event_that_does_not_verify_changes_nothing),
+        WITH_SCENE(event_mends_a_tampered_row),
+        WITH_SCENE(report_that_grows_old_is_silent),
         cmocka_unit_test(logs_cannot_drive_a_terminal),
         cmocka_unit_test(tail_is_the_last_lines),
         cmocka_unit_test(durations_are_two_units),

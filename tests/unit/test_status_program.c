@@ -141,7 +141,7 @@ static void newer_release_is_pending(void **state)
     struct made_release *next = publish_all(s, r->head_hash, clock_unix_s(), FAR_FUTURE);
     deliver(s, 2, next, NODE_UP_TO_DATE, CODE_OK, "");
     expect(s, NULL, NULL, NULL, 2,
-        WORDS("4 machines: 1 up to date, 3 rebuild pending", "rebuild pending 🚩"));
+        WORDS("4 machines: 3 rebuild pending, 1 up to date", "rebuild pending 🚩"));
     expect(s, "node-2", NULL, NULL, 0, WORDS("1 machine: 1 up to date"));
     free_release(r);
     free_release(next);
@@ -153,7 +153,9 @@ static void failing_node_shows_its_code_and_its_last_lines(void **state)
     struct made_release *r = publish_all(s, nothing, clock_unix_s(), FAR_FUTURE);
     deliver(s, 1, r, NODE_FAILED, CODE_EVAL, "one\ntwo\nthree\nfour \033[31m\n");
     expect(s, "@edge", NULL, NULL, 3,
-        WORDS("failing 🔥 EVAL", "node-1: two", "node-1: four \\x1b[31m", "1 machine: 1 failing"));
+        WORDS("failing 🔥 EVAL", "node-1: failing: the evaluation failed; nothing was switched",
+            "    | two\n", "    | four \\x1b[31m\n", "next: bento status --log node-1;",
+            "1 machine: 1 failing"));
     expect(s, "node-[02]", NULL, NULL, 2, WORDS("2 machines: 2 new machine"));
     expect(s, "--log", "node-1", NULL, 0, WORDS("one\ntwo\nthree\nfour \\x1b[31m\n"));
     free_release(r);
@@ -165,7 +167,7 @@ static void history_tells_every_report(void **state)
     struct made_release *r = publish_all(s, nothing, clock_unix_s(), FAR_FUTURE);
     deliver(s, 0, r, NODE_BUILDING, CODE_OK, "");
     deliver(s, 0, r, NODE_ROLLED_BACK, CODE_CONNECTIVITY, "");
-    expect(s, "--history", "node-0", NULL, 0, WORDS("building", "rolled-back CONNECTIVITY"));
+    expect(s, "--history", "node-0", NULL, 0, WORDS("building", "rolled back CONNECTIVITY"));
     expect(s, "--history", "node-1", NULL, 0, WORDS("node-1 has never reported"));
     struct proc_result result = ask_status(s, "--json", "--history", "node-0");
     json_t *list = json_loads(buf_text(&result.out), JSON_REJECT_DUPLICATES, NULL);
@@ -251,7 +253,7 @@ static void watch_shows_a_report_as_it_comes(void **state)
             deliver(s, 0, r, NODE_UP_TO_DATE, CODE_OK, "");
             delivered = true;
         }
-        if (strstr(text, "4 machines: 1 up to date, 3 new machine"))
+        if (strstr(text, "4 machines: 3 new machine, 1 up to date"))
             break;
     }
     kill(child.pid, SIGTERM);

@@ -91,6 +91,62 @@ static void narrow_terminal_cuts_only_what_may_be_cut(void **unused)
     free(text);
 }
 
+static const struct table_column some_may_go[] = {{"machine", .leave = 0}, {"local", .leave = 3},
+    {"remote", .leave = 1}, {"state", .shrink = true}, {"heard", .leave = 2}};
+
+static char *titles_at(size_t width)
+{
+    struct table *table = table_new(some_may_go, 5);
+    for (size_t i = 0; i < 5; i++)
+        table_cell(table, "0123456789", COLOR_PLAIN);
+    char *text = printed(table, width, false), *rest;
+    char *titles = xstrdup(strtok_r(text, "\n", &rest));
+    assert_true(!width || shown_width(strtok_r(NULL, "\n", &rest)) <= (int)width);
+    free(text);
+    size_t len = 0;
+    for (const char *c = titles; *c; c++) // one blank between them
+        if (*c != ' ' || (len && titles[len - 1] != ' '))
+            titles[len++] = *c;
+    titles[len] = '\0';
+    return titles;
+}
+
+static void narrow_terminal_leaves_out_what_matters_least(void **unused)
+{
+    (void)unused;
+    static const struct {
+        size_t width;
+        const char *titles;
+    } rows[] = {{0, "machine local remote state heard"}, {54, "machine local remote state heard"},
+        {53, "machine remote state heard"}, {42, "machine remote state"}, {31, "machine state"},
+        {20, "machine state"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *titles = titles_at(rows[i].width);
+        assert_string_equal(titles, rows[i].titles);
+        free(titles);
+    }
+}
+
+static void assert_wrapped(const char *text, size_t width, const char *expected)
+{
+    struct buf out = {0};
+    table_wrap(bytes_of_text(text), width, &out);
+    assert_string_equal(buf_text(&out), expected);
+    buf_clear(&out);
+}
+
+static void long_lines_go_on_further_in(void **unused)
+{
+    (void)unused;
+    assert_wrapped("  one two three\nfour\n", 0, "  one two three\nfour\n");
+    assert_wrapped("  one two three\nfour\n", 15, "  one two three\nfour\n");
+    assert_wrapped("  one two three\nfour\n", 14, "  one two\n    three\nfour\n");
+    assert_wrapped("a 💚💚 b\n", 7, "a 💚💚\n  b\n");
+    assert_wrapped("averylongword b\n", 4, "averylongword\n  b\n");
+    assert_wrapped("", 4, "");
+    assert_wrapped("a\n\nb", 4, "a\n\nb\n");
+}
+
 static void colours_come_only_when_asked_for(void **unused)
 {
     (void)unused;
@@ -165,6 +221,8 @@ int main(void)
         cmocka_unit_test(cells_stand_under_their_titles),
         cmocka_unit_test(emoji_count_as_two_columns),
         cmocka_unit_test(narrow_terminal_cuts_only_what_may_be_cut),
+        cmocka_unit_test(narrow_terminal_leaves_out_what_matters_least),
+        cmocka_unit_test(long_lines_go_on_further_in),
         cmocka_unit_test(colours_come_only_when_asked_for),
         cmocka_unit_test(control_characters_are_escaped),
         cmocka_unit_test(emoji_survive_the_c_locale),

@@ -22,8 +22,8 @@ struct row {
     enum node_state said;
     enum code code;
     uint64_t epoch, release; // of the status; 0: as the head's
-    bool no_head, no_status, tampered, repeated, reboot, automatic, other_head, never_seen,
-        not_in_release;
+    uint32_t attempt;
+    bool no_head, no_status, tampered, reboot, automatic, other_head, never_seen, not_in_release;
     const char *expected, *running, *profile; // NULL: P; "": empty
     // conclusions beside the state
     bool behind, settled, inconclusive, tells_code;
@@ -60,7 +60,8 @@ static const struct row rows[] = {
     {"self update built the expected path", VIEW_UP_TO_DATE, SEVERITY_DONE, REMOTE_SAME, NODE_UP_TO_DATE, .automatic = true, .settled = true},
     {"applied, some units failed", VIEW_UP_TO_DATE, SEVERITY_DONE, REMOTE_SAME, NODE_UP_TO_DATE, CODE_UNITS, .settled = true, .tells_code = true},
     {"has no profile to speak of", VIEW_UP_TO_DATE, SEVERITY_DONE, REMOTE_SAME, NODE_UP_TO_DATE, .profile = "", .settled = true},
-    {"applied more than once by hand", VIEW_EXTRA_LOGS, SEVERITY_DONE, REMOTE_SAME, NODE_UP_TO_DATE, .repeated = true, .settled = true},
+    {"applied at its second attempt", VIEW_EXTRA_LOGS, SEVERITY_DONE, REMOTE_SAME, NODE_UP_TO_DATE, .attempt = 2, .settled = true},
+    {"self update built the expected path at its second attempt", VIEW_UP_TO_DATE, SEVERITY_DONE, REMOTE_SAME, NODE_UP_TO_DATE, .attempt = 2, .automatic = true, .settled = true},
     {"runs what its self update built", VIEW_AUTO_UPGRADED, SEVERITY_DONE, REMOTE_OTHER, NODE_UP_TO_DATE, .automatic = true, .running = Q, .profile = Q, .settled = true},
     {"runs what its self update built, no path expected", VIEW_AUTO_UPGRADED, SEVERITY_DONE, REMOTE_UNPINNED, NODE_UP_TO_DATE, .automatic = true, .expected = "", .settled = true},
     {"dry-activated", VIEW_DRY, SEVERITY_DONE, REMOTE_OTHER, NODE_DRY, .running = Q, .profile = Q, .settled = true},
@@ -116,6 +117,7 @@ static void set_scene(const struct row *row, struct scene *s)
         .state = row->said, .code = row->code, .epoch = row->epoch ? row->epoch : 1};
     s->status.release = row->release ? row->release : 5;
     s->status.time = NOW - 20;
+    s->status.attempt = row->attempt ? row->attempt : 1;
     s->status.reboot = row->reboot;
     s->status.automatic = row->automatic;
     s->status.running = path(row->running);
@@ -132,7 +134,6 @@ static void set_scene(const struct row *row, struct scene *s)
         .node = row->not_in_release ? NULL : &s->node,
         .status = row->no_status ? NULL : &s->status,
         .tampered = row->tampered,
-        .repeated = row->repeated,
         .received_s = NOW - 10,
         .now_s = NOW,
         .poll_s = POLL};
@@ -291,6 +292,22 @@ static void no_word_about_another_release_is_shown_as_done(void **unused)
             }
 }
 
+// What --wait waits for.
+static void only_what_comes_by_itself_is_pending(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct scene scene;
+        struct view v;
+        set_scene(&rows[i], &scene);
+        view_of(&scene.input, &v);
+        assert_int_equal(view_is_pending(&v), v.severity == SEVERITY_PENDING && !rows[i].settled);
+        scene.input.now_s += POLL * 3;
+        view_of(&scene.input, &v);
+        assert_true(!scene.input.status || !view_is_pending(&v)); // nobody hears it
+    }
+}
+
 static void words_are_complete_and_distinct(void **unused)
 {
     (void)unused;
@@ -315,6 +332,7 @@ int main(void)
         cmocka_unit_test(machine_that_never_reported_is_not_silent),
         cmocka_unit_test(applied_needs_the_current_release_and_its_digest),
         cmocka_unit_test(no_word_about_another_release_is_shown_as_done),
+        cmocka_unit_test(only_what_comes_by_itself_is_pending),
         cmocka_unit_test(words_are_complete_and_distinct),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
