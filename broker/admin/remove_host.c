@@ -70,7 +70,7 @@ static void look_for_others(struct removal *old)
     if (old->folder->kind == KIND_CLASSIC || old->shared) {
         return;
     }
-    hosts_load(&old->fleet, &old->hosts);
+    hosts_load(&old->fleet, &old->hosts, 0);
     // One that cannot be listed may hold anybody.
     old->shared = old->folder->broken || old->folder->attributes.count > 1;
 }
