@@ -67,7 +67,10 @@ static enum job_state state_of(const struct job_record *record, bool locked)
     if (locked) {
         return JOB_STATE_RUNNING;
     }
-    return record->pid == 0 && record->unit[0] != '\0' ? JOB_STATE_PENDING : JOB_STATE_LOST;
+    if (record->pid == 0) { // no wrapper ever ran, so nothing of it did
+        return record->unit[0] != '\0' ? JOB_STATE_PENDING : JOB_STATE_NONE;
+    }
+    return JOB_STATE_LOST;
 }
 
 static void parse(int fd, bool locked, struct job_record *record)

@@ -606,6 +606,22 @@ static void job_whose_wrapper_was_killed_is_lost(void **state)
     agent_end(&agent);
 }
 
+// bento-apply was killed between the record and the child: nothing of the job ever ran.
+static void job_that_never_began_is_started_after_a_restart(void **state)
+{
+    struct folder *folder = *state;
+    struct agent agent;
+    const struct job_key key = key_of(4, 3);
+    const struct job_record record = {.key = key, .status = -1};
+    CLEANUP_FD fd = job_file_open(folder->fd, JOB_TRY);
+    MUST(job_file_write(fd, &record, &e));
+    agent_start(&agent, folder);
+    start(&agent, &key, "exit 3", false);
+    until_told(&agent, 1);
+    assert_record(&agent.record, JOB_STATE_ENDED, &key, 3);
+    agent_end(&agent);
+}
+
 static void job_is_ended_from_another_process(void **state)
 {
     struct folder *folder = *state;
@@ -1168,6 +1184,7 @@ static void full_disk_hides_no_result_of_a_unit(void **state)
         with_folder(job_of_a_dead_starter_can_be_stopped_and_replaced),                            \
         with_folder(job_that_ended_while_nobody_looked_is_known),                                  \
         with_folder(job_whose_wrapper_was_killed_is_lost),                                         \
+        with_folder(job_that_never_began_is_started_after_a_restart),                              \
         with_folder(job_is_ended_from_another_process), with_folder(damaged_record_is_no_result),  \
         with_folder(killed_wrapper_leaves_nothing_behind), with_folder(long_output_keeps_its_end), \
         with_folder(delayed_job_is_begun_at_once_and_runs_later),                                  \
