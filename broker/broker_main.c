@@ -332,13 +332,13 @@ int main(int argc, char **argv)
     };
     int words;
     struct err e;
-    cli_parse(&cli, argc, argv, &words);
+    argv = cli_parse(&cli, argc, argv, &words);
     log_open();
     umask(0077);
     signal(SIGPIPE, SIG_IGN);
     allow_many_descriptors();
     if (words > 0) {
-        err_set(&e, CODE_USAGE, "unexpected word, see --help");
+        err_set(&e, CODE_USAGE, "takes no arguments, but got %s: try --help", argv[0]);
         return cli_fail(cli.program, &e);
     }
     if (sodium_init() < 0) {

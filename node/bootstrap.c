@@ -77,7 +77,8 @@ int bootstrap_main(const char *config_path, bool force, int argc, char **argv)
 {
     struct err e;
     if (argc != 2) {
-        err_set(&e, CODE_USAGE, "bootstrap FILE, the one that `bento add-host` wrote");
+        err_set(&e, CODE_USAGE,
+            "name the file that `bento add-host` wrote: bento-apply bootstrap FILE");
         return cli_fail("bento-apply", &e);
     }
     if (!install(argv[1], config_path, force, &e)) {

@@ -87,7 +87,7 @@ int selfcheck_main(const char *config_path, int argc, char **argv)
     struct config config;
     struct err e;
     if (argc != 2) {
-        err_set(&e, CODE_USAGE, "selfcheck ENVELOPE");
+        err_set(&e, CODE_USAGE, "name a release: bento-apply selfcheck ENVELOPE");
         return cli_fail("bento-apply", &e);
     }
     bool opened = config_open(config_path, &config, &e);

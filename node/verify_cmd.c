@@ -217,7 +217,9 @@ int verify_main(int argc, char **argv)
     struct err e;
     argv = cli_parse(&cli, argc, argv, &words);
     if (state == NULL || words < 1 || words > 4) {
-        err_set(&e, CODE_USAGE, "verify --state DIR [--now SECONDS] ENVELOPE PROVEN [BLOB [TREE]]");
+        err_set(&e, CODE_USAGE,
+            "name the node's state and the files: bento-apply verify --state DIR ENVELOPE PROVEN "
+            "[BLOB [TREE]]");
         return cli_fail("bento-apply", &e);
     }
     if (now != NULL && !parse_number(now, &unix_s)) {

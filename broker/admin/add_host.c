@@ -198,14 +198,11 @@ static bool look_for_host(struct enrolment *new, struct err *e)
 
 // ---- writing ----
 
-// A file of example/, the repository's or ours, as the host's. One that is there stays.
+// A file of example/, the repository's or ours, as the host's.
 static bool copy_example(
     const struct enrolment *new, int root, int host, const char *name, struct err *e)
 {
     CLEANUP(buf_clear) struct buf path = {0}, example = {0}, text = {0};
-    if (fs_exists(host, name)) {
-        return true;
-    }
     buf_printf(&path, "example/%s", name);
     if (!fs_exists(root, buf_text(&path))) {
         buf_append_text(&example, template_text(buf_text(&path)));
@@ -216,17 +213,23 @@ static bool copy_example(
     return fs_write(host, name, buf_bytes(&text), 0644, e);
 }
 
-static bool make_host(const struct enrolment *new, int root, struct err *e)
+static bool fill_host(const struct enrolment *new, int root, const char *path, struct err *e)
 {
-    CLEANUP(buf_clear) struct buf path = {0};
     CLEANUP_FD host = -1;
-    buf_printf(&path, "hosts/%s", new->name);
-    return fs_make_dir(root, buf_text(&path), 0755, true, e) &&
-           fs_open_dir(root, buf_text(&path), &host, e) &&
-           (!fs_exists(root, "utils") || fs_exists(host, "utils") ||
-               fs_symlink(host, "utils", "../../utils", e)) &&
+    return fs_make_dir(root, path, 0755, true, e) && fs_open_dir(root, path, &host, e) &&
+           (!fs_exists(root, "utils") || fs_symlink(host, "utils", "../../utils", e)) &&
            (!flake || copy_example(new, root, host, "flake.nix", e)) &&
            copy_example(new, root, host, "configuration.nix", e);
+}
+
+// Under a name that nobody takes for a host until it is complete.
+static bool make_host(const struct enrolment *new, int root, struct err *e)
+{
+    CLEANUP(buf_clear) struct buf fresh = {0}, path = {0};
+    buf_printf(&fresh, "hosts/.%s.new", new->name);
+    buf_printf(&path, "hosts/%s", new->name);
+    return fs_remove_tree(root, buf_text(&fresh), e) && fill_host(new, root, buf_text(&fresh), e) &&
+           fs_rename(root, buf_text(&fresh), root, buf_text(&path), e);
 }
 
 // nodes.json goes last: it is the enrolment. A run that was interrupted before can be repeated.

@@ -325,6 +325,11 @@ static void read_trust(struct conf_object *root, struct fleet *fleet)
 {
     struct err e;
     uint64_t threshold = 1;
+    const char *id;
+    if (conf_text(root, "fleet", &id) && !strcmp(id, "@fleet@")) {
+        conf_fault(root, "fleet", "this is the template: `bento init` makes a repository of it");
+        return;
+    }
     if (!conf_need_hex(root, "fleet", fleet->trust.fleet, sizeof(fleet->trust.fleet))) {
         return;
     }
@@ -482,7 +487,7 @@ bool fleet_read(const char *directory, struct fleet_text *text, struct err *e)
                                                                 : ".";
     *text = (struct fleet_text){.root = realpath(where, NULL)};
     if (!text->root) {
-        return err_set(e, CODE_CONFIG, "%s: %m", where);
+        return err_set(e, CODE_CONFIG, "%s: %m: name the repository with -C DIR", where);
     }
     bool ok = read_fleet_json(text->root, &text->fleet, e) &&
               read_beside(text->root, "nodes.json", &text->nodes, e) &&

@@ -45,6 +45,12 @@ static bool check_signatures(const struct search *search, struct err *e)
     if (!search->report.published) {
         return err_set(e, CODE_NONE, "there is no release yet: run `bento deploy` first");
     }
+    if (search->report.release.head.epoch < search->fleet->epoch) {
+        return err_set(e, CODE_EPOCH,
+            "epoch %" PRIu64 " is not deployed yet, and nodes follow one at a time: run `bento "
+            "deploy --wait` first",
+            search->fleet->epoch);
+    }
     if (!envelope_decode(search->report.raw_release.envelope, &envelope, e)) {
         return false;
     }
@@ -114,7 +120,7 @@ static bool check_row(const struct search *search, const struct report_row *row,
         buf_append_text(why, row->tampered ? "its report does not verify" : "has never reported");
         return false;
     }
-    if (!is_up(row) || row->status.epoch != search->report.release.head.epoch) {
+    if (!is_up(row) || row->status.epoch != search->fleet->epoch) {
         buf_printf(why, "%s, release %" PRIu64 ", epoch %" PRIu64, view_state_word(row->view.state),
             row->status.release, row->status.epoch);
         return false;

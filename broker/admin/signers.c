@@ -113,11 +113,17 @@ static bool find_signer(
 
 static void print_list(const struct fleet *fleet)
 {
+    bool joins = false;
     for (size_t i = 0; i < fleet->trust.signer_count; i++) {
         char id[FINGERPRINT_BYTES];
         print_fingerprint(&fleet->trust.signers[i], id);
+        joins |= fleet->joining[i];
         printf("%-8s %s %s\n", fleet->joining[i] ? "joining" : "signer", id,
             comment_of(fleet->signer_lines[i]));
+    }
+    if (joins) {
+        printf(
+            "One that joins signs along, and counts when every node has it: bento signers add\n");
     }
     printf("%u must sign; epoch %llu\n", fleet->trust.threshold, (unsigned long long)fleet->epoch);
 }
@@ -166,11 +172,12 @@ static bool all_are_up(const struct fleet *fleet, const struct public_key *leavi
         return true;
     }
     bool asked = laggards_find(fleet, leaving, &laggards, e);
-    if (!asked && force) {
-        fprintf(stderr, "warning: %s\n", e->text);
-    }
     if (!asked) {
-        return force;
+        bool goes_on = force && e->code != CODE_EPOCH; // which would leave behind all of them
+        if (goes_on) {
+            fprintf(stderr, "warning: %s\n", e->text);
+        }
+        return goes_on;
     }
     if (laggards.count) {
         fflush(stdout);

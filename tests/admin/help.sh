@@ -55,8 +55,9 @@ check_mistakes() {
     option=$(sed -n 's/^  \(-., \|    \)--\([a-z-]*\) [A-Z].*/\2/p' help | head -n 1)
     is_refused "did you mean --$option?" "--${option}q"
     is_refused "a value is missing after --$option" "--$option"
-    if grep -q '^Usage: .*\[OPTION…\] [A-Z]' help; then
-        ends_with 64
+    needed=$(sed -n 's/^Usage: .*\[OPTION…\] \([A-Z]*\).*/\1/p' help)
+    if [ -n "$needed" ] && [ "$needed" != COMMAND ]; then
+        is_refused "$needed"
     fi
 }
 

@@ -92,10 +92,12 @@ sed -i "s|# host_key = .*|host_key = \"$(lab_host_key)\";|; s|@broker.example.or
 # What the stand-in for nixpkgs understands; it looks at no imports.
 sed -i 's|services.openssh.enable = true;|demo = { };|' "$fleet/example/configuration.nix"
 
+mkdir -p "$fleet/hosts/.router.new" # an interrupted run
 bento add-host router <"/root/router.keys" >"$out"
 need "add-host takes the keys from standard input" grep -q '^enrolled router' "$out"
 expect "and shows the line for the tunnel account" grep -qxF "$(bento authorized-keys)" "$out"
 expect "the host is made from the repository's example" grep -q 'demo = { };' "$fleet/hosts/router/configuration.nix"
+expect "an interrupted run leaves nothing" [ ! -e "$fleet/hosts/.router.new" ]
 expect "with its name" grep -q 'hostName = "router"' "$fleet/hosts/router/configuration.nix"
 expect "what lies in utils/ is its own" [ -e "$fleet/hosts/router/utils/bento.nix" ]
 expect "its bento knows the fleet" is "$(nix eval --impure --raw --expr "

@@ -58,6 +58,11 @@ cp -R /root/fleet /root/thief
 # The old key, from here on.
 need "now the old one can go" says 0 'forget the old key' bento signers retire admin
 expect "the epoch is another one" says 0 'epoch 2' bento signers
+cp -R /root/fleet /root/hasty
+ssh-keygen -q -t ed25519 -N '' -C third -f /root/third
+need "a third key is added" says 0 signers.json bento -C /root/hasty signers add /root/third.pub
+expect "the next one cannot go before that epoch is out" says 1 'epoch 2 is not deployed' bento -C /root/hasty signers retire new
+expect "not even by force" says 1 'epoch 2 is not deployed' bento -C /root/hasty signers retire new --force
 need "the broker forgets it" broker_learns
 expect "the old key signs no more" says 1 'not among the signers' bento-pub --key "$old" router
 mv "$old" "$old.pub" /root/
