@@ -37,7 +37,7 @@ static const struct cli_option options[] = {
     {0, "all-or-nothing", NULL, "stop at the first host that fails and publish nothing", NULL,
         &all_or_nothing},
     {0, "no-build", NULL, "take the expected path from evaluation alone", NULL, &no_build},
-    {0, "eval-only", NULL, "the same", NULL, &eval_only},
+    {0, "eval-only", NULL, NULL, NULL, &eval_only}, // --no-build
     {0, "retry", NULL, "let the named hosts try again what they rolled back", NULL, &retry},
     {0, "action", "ACTION", "switch, boot or dry (default: as fleet.nix says)", &action, NULL},
     {0, "no-fallback", NULL, "forbid going back below this release", NULL, &no_fallback},
