@@ -4,6 +4,7 @@
 #include "parcel_text.h"
 #include "proc.h"
 #include "select.h"
+#include "server.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -71,7 +72,7 @@ static enum mode take_mode(char ***words, int *count)
 static bool prepare(struct session *s, char **words, int count, struct err *e)
 {
     if (!jobs_parse(jobs_text, &s->jobs, e) || !fleet_open_keyless(directory, &s->fleet, e) ||
-        !hosts_scan(&s->fleet, &s->hosts, e)) {
+        !server_refresh(&s->fleet, e) || !hosts_scan(&s->fleet, &s->hosts, e)) {
         return false;
     }
     hosts_load(&s->fleet, &s->hosts, s->jobs);

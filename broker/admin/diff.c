@@ -7,6 +7,7 @@
 #include "proc.h"
 #include "report.h"
 #include "select.h"
+#include "server.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -53,7 +54,7 @@ struct session {
 static bool prepare(struct session *s, char **words, int count, struct err *e)
 {
     if (!jobs_parse(jobs_text, &s->jobs, e) || !fleet_open_keyless(directory, &s->fleet, e) ||
-        !hosts_scan(&s->fleet, &s->hosts, e)) {
+        !server_refresh(&s->fleet, e) || !hosts_scan(&s->fleet, &s->hosts, e)) {
         return false;
     }
     hosts_load(&s->fleet, &s->hosts, s->jobs);

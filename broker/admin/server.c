@@ -199,7 +199,7 @@ bool server_refresh(const struct fleet *fleet, struct err *e)
         return true;
     }
     if (!server_node_config(fleet, &config, e)) {
-        return false;
+        return !fs_exists(root, "utils/node.json"); // a fleet that is still being described
     }
     json_text(config, &text);
     if (fs_read(root, "utils/node.json", NODE_JSON_BYTES_MAX, &before, &ignored) &&
@@ -209,7 +209,7 @@ bool server_refresh(const struct fleet *fleet, struct err *e)
     if (!fs_write(root, "utils/node.json", buf_bytes(&text), 0644, e)) {
         return false;
     }
-    printf("wrote    utils/node.json, as fleet.nix says\n");
+    fprintf(stderr, "wrote    utils/node.json, as fleet.nix says\n"); // stdout may be for a program
     return true;
 }
 

@@ -15,5 +15,6 @@ MUST_CHECK bool server_node_config(const struct fleet *fleet, json_t **config, s
 bool server_authorized_key(
     const struct fleet *fleet, const struct fleet_node *node, struct buf *out);
 // utils/node.json, which utils/bento.nix gives to every host: follows fleet.nix, and says so when it
-// changes. Nothing if the repository has no utils/bento.nix. Call it before hosts are packed.
+// changes. Nothing if the repository has no utils/bento.nix, or fleet.nix does not say enough yet to
+// begin with. Call it before hosts are packed.
 MUST_CHECK bool server_refresh(const struct fleet *fleet, struct err *e);

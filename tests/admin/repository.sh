@@ -121,7 +121,9 @@ need "both are deployed" says 0 '2 nodes' bento deploy
 expect "and shown" is "$(names_in_status)" "router server"
 sed -i 's|endpoints = \[|endpoints = [ "tcp://192.0.2.1"|' "$fleet/fleet.nix"
 need "another way to the broker is deployed" says 0 'wrote    utils/node.json' bento deploy
-expect "to every node" is "$(jq -r '.endpoints[0].pub' "$fleet/hosts/router/utils/node.json")" tcp://192.0.2.1:23686
+sed -i 's|"tcp://192.0.2.1"|"tcp://192.0.2.2"|' "$fleet/fleet.nix"
+expect "a build has it too" says 0 'wrote    utils/node.json' bento build router
+expect "to every node" is "$(jq -r '.endpoints[0].pub' "$fleet/hosts/router/utils/node.json")" tcp://192.0.2.2:23686
 
 # ---- ssh ----
 
