@@ -17,8 +17,10 @@
 }:
 
 let
-  needed = [ "CMakeLists.txt" "LICENSE" "README.md" "broker" "man" "node" "proto" ] ++ lib.optional withTests "tests";
-  root = toString ../.;
+  needed = [ "CMakeLists.txt" "LICENSE" "README.md" "broker" "nixos/template" "node" "proto" ] ++ lib.optional withTests "tests";
+  root = toString ../. + "/";
+  # What is needed, what is in it, and the folders above it.
+  isNeeded = path: lib.any (each: path == each || lib.hasPrefix "${each}/" path || lib.hasPrefix "${path}/" each) needed;
 in
 stdenv.mkDerivation {
   pname = "bento";
@@ -27,10 +29,7 @@ stdenv.mkDerivation {
   src = builtins.path {
     name = "bento-source";
     path = ../.;
-    # By the first folder below the root.
-    filter = path: _:
-      let below = lib.removePrefix (root + "/") (toString path); in
-      lib.elem (builtins.head (lib.splitString "/" below)) needed;
+    filter = path: _: isNeeded (lib.removePrefix root (toString path));
   };
 
   strictDeps = true;

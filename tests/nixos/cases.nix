@@ -179,6 +179,24 @@ rec {
       module = { services.bento.broker = { enable = true; fleet = ./fleet.nix; tunnel.enable = false; }; };
       holds = result: result.failed == [ ] && !(result.config.users.users ? bento-tunnel);
     };
+    "the tunnel account reaches the broker's ports and nothing else" = {
+      module = broker { };
+      holds = result: lib.hasSuffix ''
+        Match User bento-tunnel
+          AllowTcpForwarding local
+          AllowStreamLocalForwarding no
+          PermitOpen 127.0.0.1:23686 127.0.0.1:23687 127.0.0.1:5000
+          PermitListen none
+          MaxSessions 0
+          ForceCommand /bin/false
+          PermitTTY no
+          X11Forwarding no
+          AllowAgentForwarding no
+          PermitTunnel no
+          PasswordAuthentication no
+        Match All
+      '' result.sshd;
+    };
     "another name for the tunnel account" = {
       module = broker { tunnel.user = "nodes"; };
       holds = result: line "Match User nodes" (lib.splitString "\n" result.sshd) && result.config.users.users ? nodes;

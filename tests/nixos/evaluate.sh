@@ -20,6 +20,15 @@ while read -r name; do
     fi
 done <"$work/broken"
 
+# What `bento init` and `bento add-host` make of a host.
+cp -R nixos/template "$work/fleet"
+mv "$work/fleet/utils" "$work/fleet/example/"
+sed -i "s|= throw .*;|= \"$PWD\";|" "$work/fleet/example/utils/bento.nix"
+cp tests/nixos/bootstrap.json "$work/fleet/example/utils/node.json"
+value "(import ./tests/nixos/nixos.nix { modules = [ (/. + \"$work/fleet/example/configuration.nix\") ]; }).etc.\"bento/node.json\"" | jq -r . >"$work/template"
+expect "the template's host is a node of its fleet" \
+    holds --slurpfile given tests/nixos/bootstrap.json 'del(.path) == $given[0]' "$work/template"
+
 value options >"$work/options"
 expect "there are options" [ "$(jq length "$work/options")" -gt 60 ]
 expect "every option is described" holds 'map(select(.description == "") | .name) | . == [] or (. | error)' "$work/options"

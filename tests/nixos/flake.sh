@@ -27,7 +27,7 @@ experimental-features = nix-command flakes'
 # ---- the flake ----
 
 mkdir "$work/bento"
-find flake.nix CMakeLists.txt LICENSE README.md broker man node proto nixos tests/nixos tests/lab/tor.sh -type f 2>/dev/null |
+find flake.nix CMakeLists.txt LICENSE README.md broker node proto nixos tests/nixos tests/lab/tor.sh -type f |
     tar -c -T - | tar -x -C "$work/bento"
 # with_nixpkgs NIX-COMMAND…
 with_nixpkgs() {
@@ -51,10 +51,22 @@ expect "its outputs are these" diff "$work/expected" "$work/shown"
 expect "nix flake check" with_nixpkgs flake check "path:$work/bento" --no-build
 expect "the package knows its version" \
     [ "$(output packages.x86_64-linux.default.version)" = "$(sed -n 's/^project(bento VERSION \([^ ]*\).*/\1/p' CMakeLists.txt)" ]
-find CMakeLists.txt LICENSE README.md broker man node proto -type f 2>/dev/null | sort >"$work/needed"
+find CMakeLists.txt LICENSE README.md broker nixos/template node proto -type f | sort >"$work/needed"
 source=$(output packages.x86_64-linux.default.src)
 (cd "$source" && find . -type f | sed 's|^\./||' | sort) >"$work/source"
-expect "it is built from what it needs" diff "$work/needed" "$work/source"
+expect "its source is what it needs" diff "$work/needed" "$work/source"
+# As nixpkgs does it: all folders are given, and absolute.
+builds() {
+    cmake -S "$source" -B "$work/build" -G Ninja -DBENTO_TESTS=OFF -DCMAKE_INSTALL_PREFIX="$work/out" \
+        -DCMAKE_INSTALL_BINDIR="$work/out/bin" -DCMAKE_INSTALL_MANDIR="$work/out/share/man" \
+        -DCMAKE_INSTALL_DOCDIR="$work/out/share/doc/bento" >"$work/said" 2>&1 &&
+        cmake --build "$work/build" --target install >"$work/said" 2>&1 && return
+    cat "$work/said"
+    return 1
+}
+expect "and all that it needs" builds
+"$work/out/bin/bento" init "$work/fleet" >"$work/said" 2>&1 || cat "$work/said"
+expect "and bento init writes the template" [ -e "$work/fleet/fleet.nix" ]
 
 # ---- the virtual machines' scripts ----
 

@@ -14,9 +14,7 @@ programs='bento bento-apply bento-broker bento-node bento-pub bento-status'
 {
     for program in $programs; do echo "bin/$program"; done
     for file in LICENSE PROTOCOL.md README.md; do echo "share/doc/bento/$file"; done
-    for page in man/*.[1-8]; do
-        [ ! -e "$page" ] || echo "share/man/man${page##*.}/$(basename "$page")"
-    done
+    find node broker -name '*.[1-8]' | while read -r page; do echo "share/man/man${page##*.}/$(basename "$page")"; done
 } | sort >"$work/expected"
 (cd "$work/root/usr" && find . -type f | sed 's|^\./||' | sort) >"$work/installed"
 diff "$work/expected" "$work/installed" || {

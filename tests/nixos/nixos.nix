@@ -68,6 +68,7 @@ let
       environment.sessionVariables = free;
       fileSystems = option (types.attrsOf (types.submodule { options.fsType = option types.str "auto"; })) { };
       networking.firewall = free;
+      networking.hostName = option types.str "nixos";
       networking.interfaces = free;
       boot = free;
       virtualisation = free;
