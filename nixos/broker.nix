@@ -101,7 +101,7 @@ in
       enable = mkOption {
         type = types.bool;
         default = true;
-        description = "Whether nodes come through this machine's sshd, to an account that opens the broker's ports and nothing else.";
+        description = "Whether nodes come through this machine's sshd, to an account that opens the broker's ports and no more.";
       };
       user = mkOption {
         type = types.str;
@@ -133,7 +133,8 @@ in
       server = mkOption {
         type = types.nullOr (types.enum [ "harmonia" "nix-serve" "files" ]);
         default = null;
-        description = "A binary cache on localhost for the nodes (broker.cache in fleet.nix): this machine's store, served by harmonia or nix-serve, or the files that `nix copy --to file://…` left in `directory`. Null: none, or one of yours.";
+        description = "A binary cache on localhost for the nodes (broker.cache in fleet.nix): this machine's store, served by "
+          + "harmonia or nix-serve, or the files that `nix copy --to file://…` left in `directory`. Null: none, or one of yours.";
       };
       port = mkOption {
         type = types.port;
@@ -143,7 +144,7 @@ in
       secretKeyFile = mkOption {
         type = types.nullOr bento.absolute;
         default = null;
-        description = "Key that harmonia or nix-serve sign with: a path on the server, made with `nix-store --generate-binary-cache-key`.";
+        description = "Key that harmonia or nix-serve sign with, a path on the server: `nix-store --generate-binary-cache-key`.";
       };
       directory = mkOption {
         type = bento.absolute;
@@ -154,7 +155,8 @@ in
 
     settings = mkOption {
       default = { };
-      description = "The broker's configuration, broker.json, key by key. What is left out comes from `fleet`, else it is the program's default, in brackets.";
+      description = "The broker's configuration, broker.json, key by key. What is left out comes from `fleet`, or is the program's "
+        + "default, in brackets.";
       type = types.submodule {
         options = bento.trust // {
           state = bento.optional bento.absolute "Folder of its database (/var/lib/bento-broker).";
@@ -162,7 +164,8 @@ in
           rep = bento.optional types.str "Where it answers nodes (tcp://127.0.0.1:23687).";
           admin = bento.optional bento.absolute "Socket for admins (/run/bento-broker/admin.sock).";
           tick_seconds = bento.optional bento.seconds "Interval of its sign of life: the same as the nodes' (120).";
-          idle_seconds = bento.optional (types.ints.between 10 86400) "After so long without a question a connection is closed (120).";
+          idle_seconds = bento.optional (types.ints.between 10 86400)
+            "After so long without a question a connection is closed (120).";
         };
       };
     };

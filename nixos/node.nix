@@ -22,7 +22,10 @@ let
 
   # Keys of an endpoint: those that all ways have, those of each, and which of them it cannot do without.
   ways = {
-    ssh = { takes = [ "host" "port" "user" "host_key" "ssh_config" "pub_port" "rep_port" "cache_port" ]; needs = [ "host" "host_key" ]; };
+    ssh = {
+      takes = [ "host" "port" "user" "host_key" "ssh_config" "pub_port" "rep_port" "cache_port" ];
+      needs = [ "host" "host_key" ];
+    };
     tor = { takes = [ "host" "socks_port" "pub_port" "rep_port" "cache_port" ]; needs = [ "host" ]; };
     none = { takes = [ "pub" "rep" ]; needs = [ "pub" "rep" ]; };
     command = { takes = [ "argv" "pub" "rep" ]; needs = [ "argv" ]; };
@@ -37,12 +40,14 @@ let
       port = optional types.port "ssh: port of the server's sshd (22).";
       user = optional types.str "ssh: the tunnel account (`bento-tunnel`).";
       host_key = optional bento.publicKey "ssh: the server's host key, one line; it is pinned.";
-      ssh_config = optional types.path "ssh: a file of yours with `ProxyJump` or `ProxyCommand`; it cannot loosen what bento pins.";
+      ssh_config = optional types.path
+        "ssh: a file of yours with `ProxyJump` or `ProxyCommand`; it cannot loosen what bento pins.";
       socks_port = optional types.port "tor: port of this machine's Tor (9050).";
       pub_port = optional types.port "ssh, tor: the broker's port for publications at the far end (23686).";
       rep_port = optional types.port "ssh, tor: the broker's port for questions at the far end (23687).";
       cache_port = optional types.port "ssh, tor: the server's port of a binary cache that comes along; without it none does.";
-      argv = optional (types.listOf types.str) "command: the program and its words; `{pub}`, `{rep}` and `{cache}` become local ports.";
+      argv = optional (types.listOf types.str)
+        "command: the program and its words; `{pub}`, `{rep}` and `{cache}` become local ports.";
       pub = optional types.str "none, and a command with ports of its own: url of the broker's publications, `tcp://host:23686`.";
       rep = optional types.str "none, and a command with ports of its own: url for questions, `tcp://host:23687`.";
     };
@@ -58,7 +63,10 @@ let
     in
     [
       { assertion = missing == [ ]; message = "${which}: ${toString missing} is missing."; }
-      { assertion = strange == [ ]; message = "${which}: ${toString strange} does not belong there; it takes ${toString way.takes}."; }
+      {
+        assertion = strange == [ ];
+        message = "${which}: ${toString strange} does not belong there; it takes ${toString way.takes}.";
+      }
     ];
 
   usesTor = lib.any (each: each.tunnel == "tor") settings.endpoints;
@@ -112,27 +120,33 @@ in
           };
           state = optional absolute "Folder of all that bento keeps (/var/lib/bento).";
           secrets = optional absolute "Folder in memory for the secrets of this host (/run/bento-secrets).";
-          floor_copy = optional absolute "Second copy of the newest release's number, for a machine that loses its state (/nix/var/bento/floor).";
-          identity = optional absolute "The machine's ed25519 key (/etc/ssh/ssh_host_ed25519_key if there is one, else one that bento makes).";
+          floor_copy = optional absolute
+            "Second copy of the newest release's number, for a machine that loses its state (/nix/var/bento/floor).";
+          identity = optional absolute
+            "The machine's ed25519 key (/etc/ssh/ssh_host_ed25519_key if there is one, else one that bento makes).";
           node_user = optional types.str "Account of bento-node (bento-node).";
           node_unit = optional types.str "Unit of bento-node, which must run after a switch (bento-node.service).";
           profile = optional absolute "The system profile (/nix/var/nix/profiles/system).";
           current_system = optional absolute "Link to the system that runs (/run/current-system).";
           booted_system = optional absolute "Link to the system that was booted (/run/booted-system).";
           boot = optional absolute "Where kernels are copied to; there must be room (/boot).";
-          gcroots = optional absolute "Folder of the garbage collector's roots that keep the old system (/nix/var/nix/gcroots/bento).";
-          path = optional types.str "PATH of everything that bento starts; by default nix, git, ssh, socat, the system's programs and `path`.";
+          gcroots = optional absolute
+            "Folder of the garbage collector's roots that keep the old system (/nix/var/nix/gcroots/bento).";
+          path = optional types.str
+            "PATH of everything that bento starts; by default nix, git, ssh, socat, the system's programs and `path`.";
           confirm_seconds = optional seconds "Window in which a new system must reach the broker (180).";
           switch_seconds = optional seconds "Limit of a switch (600).";
           commit_seconds = optional seconds "Limit of setting the profile and the boot loader (600).";
           margin_seconds = optional seconds "What the dead man's switch waits beyond all of that (60).";
           return_seconds = optional seconds "How long the old system may take to reach the broker after going back (900).";
           boot_seconds = optional seconds "How long a new system may take to reach the broker after its first boot (300).";
-          self_update_seconds = optional (types.ints.between 1 31622400) "Interval of self updates, for a host with a SELF_UPDATE file (86400).";
+          self_update_seconds = optional (types.ints.between 1 31622400)
+            "Interval of self updates, for a host with a SELF_UPDATE file (86400).";
           kept_releases = optional (types.ints.between 1 100) "Configurations that are kept to go back to (3).";
           poll_seconds = optional seconds "Interval of asking the broker and of reports (900).";
           tick_seconds = optional seconds "Interval of the broker's sign of life: the same as the broker's (120).";
-          page_port = optional (types.either (types.enum [ 0 ]) (types.ints.between 1024 65535)) "Port of the page on localhost; 0: no page (51337).";
+          page_port = optional (types.either (types.enum [ 0 ]) (types.ints.between 1024 65535))
+            "Port of the page on localhost; 0: no page (51337).";
           cache_port = optional types.port "Local port where the broker's binary cache is found, if a tunnel brings it (5000).";
         };
       };

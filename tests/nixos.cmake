@@ -6,6 +6,6 @@ function(bento_nixos_test name timeout)
 endfunction()
 
 foreach(test evaluate programs units install flake)
-    bento_nixos_test(${test} 120)
+    bento_nixos_test(${test} 600)
 endforeach()
 bento_nixos_test(deploy 600)

@@ -4,11 +4,12 @@
 
 let
   machines = import ./machines.nix { inherit lib pkgs; };
-  # Who the authority is shows when its keys are made.
+  # Who the authority is shows when its keys are made. (Tor's unit sees little of /etc.)
   tor = {
     services.tor.enable = true;
     services.tor.settings."%include" = "/etc/tor-network/*.conf";
-    environment.etc."tor-network/none.conf".text = "";
+    systemd.services.tor.serviceConfig.BindReadOnlyPaths = [ "/etc/tor-network" ];
+    systemd.tmpfiles.rules = [ "d /etc/tor-network 0755 root root -" ];
   };
 in
 {

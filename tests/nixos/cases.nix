@@ -120,8 +120,10 @@ rec {
     };
     "every setting of a node" = {
       module = everyNodeSetting;
-      holds = result: line "ReadWritePaths=/persist/bento" (unit result "bento-node") && line "User=link" (unit result "bento-node")
-        && line "d /persist/bento/spool/out 2750 root link -" result.tmpfiles && line "d /run/secrets-of-bento 0755 root root -" result.tmpfiles
+      holds = result: line "ReadWritePaths=/persist/bento" (unit result "bento-node")
+        && line "User=link" (unit result "bento-node")
+        && line "d /persist/bento/spool/out 2750 root link -" result.tmpfiles
+        && line "d /run/secrets-of-bento 0755 root root -" result.tmpfiles
         && line "d /nix/var/nix/gcroots/other 0755 root root -" result.tmpfiles
         && line "ReadWritePaths=/nix/var/other" (unit result "bento-apply") && result.config.services.tor.client.enable;
     };
@@ -140,14 +142,18 @@ rec {
       holds = result: lib.elem "/opt/vpn/bin" (lib.splitString ":" (json result "node").path);
     };
     "another package" = {
-      module = { imports = [ (node { }) (broker { package = { outPath = "/opt/b"; }; }) ]; services.bento.node.package = { outPath = "/opt/n"; }; };
+      module = {
+        imports = [ (node { }) (broker { package = { outPath = "/opt/b"; }; }) ];
+        services.bento.node.package = { outPath = "/opt/n"; };
+      };
       holds = result: line "ExecStart=/opt/n/bin/bento-apply" (unit result "bento-apply")
         && line "ExecStart=/opt/b/bin/bento-broker --config /etc/bento/broker.json" (unit result "bento-broker")
         && lib.any (package: package.outPath == "/opt/n") result.config.environment.systemPackages;
     };
     "binary caches of the node's own" = {
-      module = { services.bento.node = { enable = true; substituters = [ "http://cache" ]; trustedPublicKeys = [ "cache-1:AAAA" ]; }; };
-      holds = result: result.config.nix.settings == { substituters = [ "http://cache" ]; trusted-public-keys = [ "cache-1:AAAA" ]; };
+      module.services.bento.node = { enable = true; substituters = [ "http://cache" ]; trustedPublicKeys = [ "cache-1:AAAA" ]; };
+      holds = result: result.config.nix.settings
+        == { substituters = [ "http://cache" ]; trusted-public-keys = [ "cache-1:AAAA" ]; };
     };
     "a memory file system above a state folder on a disk" = {
       module = { imports = [ (node { }) ]; fileSystems = { "/".fsType = "tmpfs"; "/var/lib".fsType = "ext4"; }; };
@@ -165,7 +171,8 @@ rec {
       module = broker { nodes = ./nodes.json; };
       holds = result:
         let keys = result.config.users.users.bento-tunnel.openssh.authorizedKeys.keys; in
-        builtins.length keys == 2 && result.config.warnings == [ "services.bento.broker: router has no tunnelKey, so it cannot come through ssh." ];
+        builtins.length keys == 2
+        && result.config.warnings == [ "services.bento.broker: router has no tunnelKey, so it cannot come through ssh." ];
     };
     "sshd lets all nodes in at once" = {
       module = broker { nodes = ./nodes.json; };
@@ -214,7 +221,8 @@ rec {
     };
     "a sshd that punishes spares those behind the onion service" = {
       module = { };
-      holds = _: (penalties "9.9").PerSourcePenaltyExemptList == "127.0.0.0/8,::1" && !(penalties "9.7" ? PerSourcePenaltyExemptList);
+      holds = _: (penalties "9.9").PerSourcePenaltyExemptList == "127.0.0.0/8,::1"
+        && !(penalties "9.7" ? PerSourcePenaltyExemptList);
     };
     "harmonia" = {
       module = broker { cache = { server = "harmonia"; secretKeyFile = "/etc/cache.key"; }; };
@@ -222,7 +230,11 @@ rec {
         == { enable = true; signKeyPaths = [ "/etc/cache.key" ]; settings.bind = "127.0.0.1:5000"; };
     };
     "nix-serve, on a port of its own" = {
-      module = broker { fleet = null; settings = { inherit (fleet) fleet signers; }; cache = { server = "nix-serve"; port = 5005; secretKeyFile = "/etc/cache.key"; }; };
+      module = broker {
+        fleet = null;
+        settings = { inherit (fleet) fleet signers; };
+        cache = { server = "nix-serve"; port = 5005; secretKeyFile = "/etc/cache.key"; };
+      };
       holds = result: result.config.services.nix-serve
         == { enable = true; bindAddress = "127.0.0.1"; port = 5005; secretKeyFile = "/etc/cache.key"; };
     };
@@ -233,27 +245,90 @@ rec {
   };
 
   broken = {
-    "a key that there is not" = { module = node { confirm_secods = 1; }; message = "`services.bento.node.settings.confirm_secods' does not exist"; };
-    "a window of no time" = { module = node { confirm_seconds = 0; }; message = "`services.bento.node.settings.confirm_seconds' is not of type"; };
-    "a page on a port of the system" = { module = node { page_port = 80; }; message = "`services.bento.node.settings.page_port' is not of type"; };
-    "a fleet's id that is none" = { module = node { fleet = "01"; }; message = "`services.bento.node.settings.fleet' is not of type"; };
-    "a signer that is no key" = { module = node { signers = [ "alice" ]; }; message = "`services.bento.node.settings.signers.*' is not of type"; };
-    "an unknown way" = { module = node { endpoints = [ { tunnel = "pigeon"; } ]; }; message = "`services.bento.node.settings.endpoints.*.tunnel' is not of type"; };
-    "a relative state folder" = { module = node { state = "bento"; }; message = "`services.bento.node.settings.state' is not of type"; };
-    "nobody may sign" = { module = node { signers = [ ]; }; message = "services.bento.node.settings.signers names nobody"; };
-    "more signatures than signers" = { module = node { threshold = 2; }; message = "services.bento.node.settings.threshold asks for more"; };
-    "no way to the broker" = { module = node { endpoints = [ ]; }; message = "settings.endpoints must list 1 to 16 ways"; };
-    "ways without a fleet" = { module = { services.bento.node = { enable = true; settings.endpoints = [ ssh ]; }; }; message = "settings.fleet is not set: set services.bento.node.bootstrap"; };
-    "ssh without a host key" = { module = node { endpoints = [ { tunnel = "ssh"; host = "h"; } ]; }; message = "endpoints, number 1 (ssh): host_key is missing"; };
-    "a host key for Tor" = { module = node { endpoints = [ ssh { tunnel = "tor"; host = onion; host_key = key; } ]; }; message = "endpoints, number 2 (tor): host_key does not belong there"; };
-    "state in memory" = { module = { imports = [ (node { }) ]; fileSystems."/".fsType = "tmpfs"; }; message = "services.bento.node: /var/lib/bento lies in a file system in memory"; };
-    "a broker without a fleet" = { module = broker { fleet = null; }; message = "set services.bento.broker.fleet to the admin's fleet.nix"; };
-    "a broker's state in memory" = { module = { imports = [ (broker { }) ]; fileSystems."/var".fsType = "tmpfs"; }; message = "services.bento.broker: /var/lib/bento-broker lies in"; };
-    "a broker without sshd" = { module = { imports = [ (broker { }) ]; services.openssh.enable = lib.mkForce false; }; message = "set services.openssh.enable, or services.bento.broker.tunnel.enable = false"; };
-    "a sshd that keeps the nodes out" = { module = { imports = [ (broker { }) ]; services.openssh.settings.AllowUsers = [ "alice" ]; }; message = "services.openssh.settings.AllowUsers keeps the nodes out: add \"bento-tunnel\""; };
-    "an admin socket with too long a name" = { module = broker { settings.admin = "/run/" + lib.concatMapStrings (_: "x") (builtins.genList (i: i) 100); }; message = "a socket's path has at most 100 bytes"; };
-    "a cache that does not sign" = { module = broker { cache.server = "harmonia"; }; message = "services.bento.broker.cache.secretKeyFile is not set"; };
-    "an unknown cache" = { module = broker { cache.server = "attic"; }; message = "`services.bento.broker.cache.server' is not of type"; };
+    "a key that there is not" = {
+      module = node { confirm_secods = 1; };
+      message = "`services.bento.node.settings.confirm_secods' does not exist";
+    };
+    "a window of no time" = {
+      module = node { confirm_seconds = 0; };
+      message = "`services.bento.node.settings.confirm_seconds' is not of type";
+    };
+    "a page on a port of the system" = {
+      module = node { page_port = 80; };
+      message = "`services.bento.node.settings.page_port' is not of type";
+    };
+    "a fleet's id that is none" = {
+      module = node { fleet = "01"; };
+      message = "`services.bento.node.settings.fleet' is not of type";
+    };
+    "a signer that is no key" = {
+      module = node { signers = [ "alice" ]; };
+      message = "`services.bento.node.settings.signers.*' is not of type";
+    };
+    "an unknown way" = {
+      module = node { endpoints = [ { tunnel = "pigeon"; } ]; };
+      message = "`services.bento.node.settings.endpoints.*.tunnel' is not of type";
+    };
+    "a relative state folder" = {
+      module = node { state = "bento"; };
+      message = "`services.bento.node.settings.state' is not of type";
+    };
+    "nobody may sign" = {
+      module = node { signers = [ ]; };
+      message = "services.bento.node.settings.signers names nobody";
+    };
+    "more signatures than signers" = {
+      module = node { threshold = 2; };
+      message = "services.bento.node.settings.threshold asks for more";
+    };
+    "no way to the broker" = {
+      module = node { endpoints = [ ]; };
+      message = "settings.endpoints must list 1 to 16 ways";
+    };
+    "ways without a fleet" = {
+      module = { services.bento.node = { enable = true; settings.endpoints = [ ssh ]; }; };
+      message = "settings.fleet is not set: set services.bento.node.bootstrap";
+    };
+    "ssh without a host key" = {
+      module = node { endpoints = [ { tunnel = "ssh"; host = "h"; } ]; };
+      message = "endpoints, number 1 (ssh): host_key is missing";
+    };
+    "a host key for Tor" = {
+      module = node { endpoints = [ ssh { tunnel = "tor"; host = onion; host_key = key; } ]; };
+      message = "endpoints, number 2 (tor): host_key does not belong there";
+    };
+    "state in memory" = {
+      module = { imports = [ (node { }) ]; fileSystems."/".fsType = "tmpfs"; };
+      message = "services.bento.node: /var/lib/bento lies in a file system in memory";
+    };
+    "a broker without a fleet" = {
+      module = broker { fleet = null; };
+      message = "set services.bento.broker.fleet to the admin's fleet.nix";
+    };
+    "a broker's state in memory" = {
+      module = { imports = [ (broker { }) ]; fileSystems."/var".fsType = "tmpfs"; };
+      message = "services.bento.broker: /var/lib/bento-broker lies in";
+    };
+    "a broker without sshd" = {
+      module = { imports = [ (broker { }) ]; services.openssh.enable = lib.mkForce false; };
+      message = "set services.openssh.enable, or services.bento.broker.tunnel.enable = false";
+    };
+    "a sshd that keeps the nodes out" = {
+      module = { imports = [ (broker { }) ]; services.openssh.settings.AllowUsers = [ "alice" ]; };
+      message = "services.openssh.settings.AllowUsers keeps the nodes out: add \"bento-tunnel\"";
+    };
+    "an admin socket with too long a name" = {
+      module = broker { settings.admin = "/run/" + lib.concatMapStrings (_: "x") (builtins.genList (i: i) 100); };
+      message = "a socket's path has at most 100 bytes";
+    };
+    "a cache that does not sign" = {
+      module = broker { cache.server = "harmonia"; };
+      message = "services.bento.broker.cache.secretKeyFile is not set";
+    };
+    "an unknown cache" = {
+      module = broker { cache.server = "attic"; };
+      message = "`services.bento.broker.cache.server' is not of type";
+    };
   };
 
   # ---- what the tests ask for ----
@@ -277,7 +352,8 @@ rec {
         else if builtins.isList value then lib.any (sets path) value
         else builtins.isAttrs value && value ? ${lib.head path} && sets (builtins.tail path) value.${lib.head path};
       modules = module: [ module ] ++ lib.concatMap modules (module.imports or [ ]);
-      every = lib.concatMap modules ([ everyNodeSetting everyBrokerSetting ] ++ map (name: good.${name}.module) (lib.attrNames good));
+      every = lib.concatMap modules
+        ([ everyNodeSetting everyBrokerSetting ] ++ map (name: good.${name}.module) (lib.attrNames good));
       one = path: option: [{
         name = lib.showOption path;
         description = option.description or "";

@@ -20,7 +20,8 @@ lab_host_key() {
 server_make() {
     nix-instantiate --eval --strict --json --argstr fleet /root/fleet/fleet.nix -E '{ fleet }:
         let server = import '"$LAB_PROJECT"'/tests/nixos/server.nix { fleet = /. + fleet; };
-        in { inherit (server) units etc sshd tmpfiles; inherit (server.config.users) users groups; }' >"$LAB/server.json" || return 1
+        in { inherit (server) units etc sshd tmpfiles; inherit (server.config.users) users groups; }' \
+        >"$LAB/server.json" || return 1
     server_etc=$LAB/server/etc
     server_files '.units | to_entries[] | [.key, .value]' "$server_etc/static/systemd/system"
     server_files '.etc | to_entries[] | [.key, .value]' "$server_etc"

@@ -25,7 +25,9 @@ cp -R nixos/template "$work/fleet"
 mv "$work/fleet/utils" "$work/fleet/example/"
 sed -i "s|= throw .*;|= \"$PWD\";|" "$work/fleet/example/utils/bento.nix"
 cp tests/nixos/bootstrap.json "$work/fleet/example/utils/node.json"
-value "(import ./tests/nixos/nixos.nix { modules = [ (/. + \"$work/fleet/example/configuration.nix\") ]; }).etc.\"bento/node.json\"" | jq -r . >"$work/template"
+value "(import ./tests/nixos/nixos.nix {
+    modules = [ (/. + \"$work/fleet/example/configuration.nix\") ];
+}).etc.\"bento/node.json\"" | jq -r . >"$work/template"
 expect "the template's host is a node of its fleet" \
     holds --slurpfile given tests/nixos/bootstrap.json 'del(.path) == $given[0]' "$work/template"
 

@@ -7,6 +7,11 @@ let
   has = kind: value: isAttrs value && value ? _type && value._type == kind;
   distinct = foldl' (seen: x: if elem x seen then seen else seen ++ [ x ]) [ ];
   showOption = builtins.concatStringsSep ".";
+  # The attributes of that name, of those sets that have one.
+  named = name: concatMap (set: if set ? ${name} then [ set.${name} ] else [ ]);
+  namesOf = sets: distinct (concatMap attrNames sets);
+  # A set of what f makes of names.
+  setOf = names: f: listToAttrs (map (name: { inherit name; value = f name; }) names);
 
   # ---- definitions: mkIf, mkMerge, mkOverride and mkOrder around values ----
 
@@ -56,7 +61,8 @@ let
     unspecified = simple "unspecified" (_: true);
     path = simple "absolute path" (value: isPath value || (textual value && substring 0 1 (toString value) == "/"));
     package = simple "package" (value: isAttrs value && value ? outPath);
-    anything = type "anything" (_: true) (at: values: if all isAttrs values then foldl' lib.recursiveUpdate { } values else same at values);
+    anything = type "anything" (_: true) (at: values:
+      if all isAttrs values then foldl' lib.recursiveUpdate { } values else same at values);
     enum = values: simple "one of ${builtins.toJSON values}" (value: elem value values);
     strMatching = pattern: simple "string matching the pattern ${pattern}" (value: isString value && match pattern value != null);
     ints = {
@@ -66,7 +72,10 @@ let
     };
     port = ints.between 0 65535 // { name = "16 bit unsigned integer; between 0 and 65535 (both inclusive)"; };
     lines =
-      let this = type "strings concatenated with \"\\n\"" isString (at: values: builtins.concatStringsSep "\n" (checked this at values)); in
+      let
+        this = type "strings concatenated with \"\\n\"" isString
+          (at: values: builtins.concatStringsSep "\n" (checked this at values));
+      in
       this;
     nullOr = of: type "null or ${of.name}" (value: value == null || of.check value) (at: values:
       if all (value: value == null) values then null
@@ -86,14 +95,15 @@ let
       in
       this // { inherit (of) subOptions; };
     attrsOf = of:
-      let this = type "attribute set of ${of.name}" isAttrs (at: values:
-        let
-          definitions = concatMap pushDown (checked this at values);
-          of' = name: winners (concatMap (d: if d ? ${name} then [ d.${name} ] else [ ]) definitions);
-        in
-        listToAttrs (concatMap (name: if of' name == [ ] then [ ] else [ { inherit name; value = of.merge (at ++ [ name ]) (of' name); } ])
-          (distinct (concatMap attrNames definitions))));
-      in this // { subOptions = at: of.subOptions (at ++ [ "<name>" ]); };
+      let
+        this = type "attribute set of ${of.name}" isAttrs (at: values:
+          let
+            definitions = concatMap pushDown (checked this at values);
+            defined = filter (name: winners (named name definitions) != [ ]) (namesOf definitions);
+          in
+          setOf defined (name: of.merge (at ++ [ name ]) (winners (named name definitions))));
+      in
+      this // { subOptions = at: of.subOptions (at ++ [ "<name>" ]); };
     submodule = module: type "submodule" (value: isAttrs value || isFunction value)
       (at: values: (evalModules { prefix = at; modules = [ module ] ++ map (config: { inherit config; }) values; }).config)
     // { subOptions = at: (evalModules { prefix = at; modules = [ module ]; }).options; };
@@ -109,19 +119,21 @@ let
         if !isFunction module then module
         else module (mapAttrs (name: _: if name == "config" then config else if name == "options" then options
           else if name == "lib" then lib else arguments.${name}) (functionArgs module));
-      parts = module:
-        if module ? config || module ? options
-        then { imports = module.imports or [ ]; options = module.options or { }; config = module.config or { }; args = module._module.args or { }; }
-        else { imports = module.imports or [ ]; options = { }; config = removeAttrs module [ "imports" "_module" ]; args = module._module.args or { }; };
+      # Without options and config, all of it is config.
+      parts = module: {
+        imports = module.imports or [ ];
+        options = module.options or { };
+        config = if module ? config || module ? options then module.config or { } else removeAttrs module [ "imports" "_module" ];
+        args = module._module.args or { };
+      };
       collect = concatMap (given: let module = parts (call (load given)); in collect module.imports ++ [ module ]);
       collected = collect modules;
       arguments = foldl' (all: module: all // module.args) { } collected;
 
       mergeOptions = at: trees:
-        if any (has "option") trees
-        then if length trees == 1 then head trees else throw "The option `${showOption at}' is declared twice"
-        else listToAttrs (map (name: { inherit name; value = mergeOptions (at ++ [ name ]) (concatMap (tree: if tree ? ${name} then [ tree.${name} ] else [ ]) trees); })
-          (distinct (concatMap attrNames trees)));
+        if !any (has "option") trees then setOf (namesOf trees) (name: mergeOptions (at ++ [ name ]) (named name trees))
+        else if length trees == 1 then head trees
+        else throw "The option `${showOption at}' is declared twice";
       options = mergeOptions [ ] (map (module: module.options) collected);
 
       valueOf = at: option: definitions:
@@ -134,10 +146,10 @@ let
         else
           let
             pushed = concatMap pushDown definitions;
-            unknown = filter (name: !(tree ? ${name})) (distinct (concatMap attrNames pushed));
+            unknown = filter (name: !(tree ? ${name})) (namesOf pushed);
           in
           if unknown != [ ] then throw "The option `${showOption (at ++ [ (head unknown) ])}' does not exist."
-          else mapAttrs (name: below: evaluate (at ++ [ name ]) below (concatMap (d: if d ? ${name} then [ d.${name} ] else [ ]) pushed)) tree;
+          else mapAttrs (name: below: evaluate (at ++ [ name ]) below (named name pushed)) tree;
       config = evaluate prefix options (map (module: module.config) collected);
     in
     { inherit config options; };
@@ -169,10 +181,11 @@ let
     nameValuePair = name: value: { inherit name value; };
     mapAttrs' = f: set: listToAttrs (mapAttrsToList f set);
     mapAttrsToList = f: set: map (name: f name set.${name}) (attrNames set);
-    filterAttrs = keep: set: listToAttrs (concatMap (name: if keep name set.${name} then [ (nameValuePair name set.${name}) ] else [ ]) (attrNames set));
-    genAttrs = names: f: listToAttrs (map (name: nameValuePair name (f name)) names);
+    filterAttrs = keep: set: setOf (filter (name: keep name set.${name}) (attrNames set)) (name: set.${name});
+    genAttrs = setOf;
     recursiveUpdate = a: b:
-      if isAttrs a && isAttrs b then a // mapAttrs (name: value: if a ? ${name} then recursiveUpdate a.${name} value else value) b else b;
+      if !isAttrs a || !isAttrs b then b
+      else a // mapAttrs (name: value: if a ? ${name} then recursiveUpdate a.${name} value else value) b;
 
     concatMapStrings = f: values: builtins.concatStringsSep "" (map f values);
     hasPrefix = prefix: text: substring 0 (stringLength prefix) text == prefix;

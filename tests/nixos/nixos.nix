@@ -149,7 +149,8 @@ in
   inherit config sshd;
   inherit (evaluated) options;
   units = lib.mapAttrs' (name: service: lib.nameValuePair "${name}.service" (unit service)) config.systemd.services;
-  etc = lib.mapAttrs (_: file: if file.text != null then file.text else file.source.text or (toString file.source)) config.environment.etc // keyFiles;
+  etc = lib.mapAttrs (_: file: if file.text != null then file.text else file.source.text or (toString file.source))
+    config.environment.etc // keyFiles;
   tmpfiles = config.systemd.tmpfiles.rules;
   failed = map (each: each.message) (lib.filter (each: !each.assertion) (config.assertions ++ own));
 }

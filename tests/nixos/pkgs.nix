@@ -4,11 +4,12 @@
 
 let
   installed = name: version: { type = "derivation"; pname = name; inherit name version; outPath = "/usr"; };
-  programs = [ "bash" "busybox" "clang-tools" "cmake" "cmocka" "coreutils" "corkscrew" "curl" "dbus" "findutils" "gcc" "git" "gnused" "iproute2"
-    "jansson" "jq" "kexec-tools" "libsodium" "msgpack-c" "nftables" "ninja" "nng" "pkg-config" "procps" "shellcheck" "socat"
-    "sqlite" "strace" "systemd" "tor" "util-linux" ];
+  programs = [
+    "bash" "busybox" "clang-tools" "cmake" "cmocka" "coreutils" "corkscrew" "curl" "dbus" "findutils" "gcc" "git"
+    "gnused" "iproute2" "jansson" "jq" "kexec-tools" "libsodium" "msgpack-c" "nftables" "ninja" "nng" "pkg-config"
+    "procps" "shellcheck" "socat" "sqlite" "strace" "systemd" "tor" "util-linux"
+  ];
 
-  # As nixpkgs checks it: whether what a recipe says of itself can be there.
   make = { meta ? { }, ... }@attributes:
     derivation (builtins.removeAttrs attributes [ "meta" ] // {
       name = attributes.name or "${attributes.pname}-${attributes.version}";
@@ -20,7 +21,10 @@ let
     inherit lib pkgs system;
     nix = installed "nix" "2.8";
     openssh = installed "openssh" "9.2";
-    python3 = installed "python3" "3.11" // { withPackages = choose: installed "python3-with-${toString (map (each: each.name) (choose pythonPackages))}" "3.11"; };
+    python3 = installed "python3" "3.11" // {
+      withPackages = choose:
+        builtins.deepSeq (choose (lib.genAttrs [ "msgpack" "pynacl" "pytest" ] (name: name))) (installed "python3" "3.11");
+    };
     systemPath = [ (installed "coreutils" "9.1") { outPath = "/"; } ];
     callPackage = file: given:
       let recipe = import file; in recipe (builtins.intersectAttrs (builtins.functionArgs recipe) pkgs // given);
@@ -54,9 +58,8 @@ let
         pname = test.name;
         version = "1";
         inherit script;
-        machines = lib.mapAttrsToList (name: machine: builtins.toJSON { inherit name; inherit (machine) units etc tmpfiles sshd; }) evaluated;
+        machines = lib.mapAttrsToList (_: machine: builtins.toJSON { inherit (machine) units etc tmpfiles sshd; }) evaluated;
       } // { inherit script; machines = lib.attrNames test.nodes; };
   };
-  pythonPackages = { msgpack = installed "msgpack" "1"; pynacl = installed "pynacl" "1"; pytest = installed "pytest" "1"; };
 in
 pkgs
