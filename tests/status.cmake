@@ -17,3 +17,8 @@ target_compile_definitions(test_status_program PRIVATE
     BROKER="$<TARGET_FILE:bento-broker>" STATUS="$<TARGET_FILE:bento-status>")
 add_dependencies(test_status_program bento-broker bento-status)
 set_tests_properties(unit/status_program PROPERTIES LABELS e2e)
+
+# On terminals, with three machines and with a thousand.
+add_test(NAME admin/status COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/admin/status.sh)
+set_tests_properties(admin/status PROPERTIES LABELS admin TIMEOUT 300 SKIP_RETURN_CODE 77
+    ENVIRONMENT "BENTO_BIN=$<TARGET_FILE_DIR:bento-broker>")

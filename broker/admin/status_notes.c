@@ -38,8 +38,10 @@ static void note_failure(const struct report_row *row, struct buf *out)
         line += len + (line[len] == '\n');
     }
     const char *log = row->status.log.len ? "--log" : "--history";
-    buf_printf(out, "    next: bento status %s %s; mended: bento deploy %s (--retry: as it is)\n",
-        log, name, name);
+    buf_printf(out,
+        "    next: bento status %s %s; when it is mended: bento deploy %s (unchanged: bento deploy "
+        "--retry %s)\n",
+        log, name, name, name);
 }
 
 static void note_drift(const struct report_row *row, struct buf *out)

@@ -17,7 +17,10 @@
 // Another screen, no cursor, and lines that are cut rather than wrapped; and all of it back.
 #define SCREEN_TAKE "\033[?1049h\033[?25l\033[?7l"
 #define SCREEN_GIVE "\033[?7h\033[?25h\033[?1049l"
-#define LINE_END "\033[K\r\n"
+// Emptied before it is written: after a line that fills the width the cursor stands on its last
+// character.
+#define LINE_START "\033[K"
+#define LINE_END "\r\n"
 
 struct watch {
     const struct status_watch *options;
@@ -68,12 +71,14 @@ static void put_lines(struct buf *out, struct buf *text, size_t *room)
     const char *line = buf_text(text);
     for (size_t i = 0; i < shown; i++) {
         size_t len = strcspn(line, "\n");
+        buf_append_text(out, LINE_START);
         buf_append(out, line, len);
         buf_append_text(out, LINE_END);
         line += len + 1;
     }
     if (shown < lines && *room)
-        buf_printf(out, "… %zu more lines: make the window larger, or name machines" LINE_END,
+        buf_printf(out,
+            LINE_START "… %zu more lines: make the window larger, or name machines" LINE_END,
             lines - shown);
     *room -= lines > *room ? *room : lines;
 }
@@ -102,10 +107,10 @@ static void draw_screen(struct watch *w)
     put_lines(&out, &page.head, &room);
     buf_append(&page.table, page.notes.at, page.notes.len);
     put_lines(&out, &page.table, &room);
+    buf_append_text(&out, "\033[J"); // all that is left of a longer screen
     put_lines(&out, &page.foot, &foot);
     // Without the end of the last line, which would move the screen.
-    out.len -= strlen("\r\n");
-    buf_append_text(&out, "\033[J");
+    out.len -= strlen(LINE_END);
     fwrite(out.at, 1, out.len, stdout);
     fflush(stdout);
     status_page_clear(&page);
