@@ -1,18 +1,20 @@
 """A terminal of a given size, by tmux: what a person would see."""
 
+import itertools
 import os
 import subprocess
 
 from programs import until
 
 PATIENCE = 60
+NUMBERS = itertools.count()
 PROMPT = "done>"
 
 
 class Terminal:
     def __init__(self, path, width, height, **environment):
-        """path: a folder for its socket."""
-        self.socket, self.size = path / f"tmux.{width}", (str(width), str(height))
+        """path: a folder for its socket, which is a new one, since a server that was told to end needs a moment."""
+        self.socket, self.size = path / f"tmux.{next(NUMBERS)}", (str(width), str(height))
         self.environment = {**os.environ, "LC_ALL": "C.UTF-8", **environment}
         for name in ("TMUX", "NO_COLOR"):
             if name not in environment:
