@@ -17,11 +17,14 @@ target_compile_definitions(test_follow PRIVATE BROKER="$<TARGET_FILE:bento-broke
 add_dependencies(test_follow bento-broker)
 set_tests_properties(unit/follow PROPERTIES LABELS e2e)
 
+bento_unit_test(progress admin)
+bento_unit_test(pool admin rt)
+
 # What a person types. Label admin.
 add_test(NAME admin/help COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/admin/help.sh $<TARGET_FILE_DIR:bento>)
-set_tests_properties(admin/help PROPERTIES LABELS admin TIMEOUT 180)
-foreach(test repository signers)
+set_tests_properties(admin/help PROPERTIES LABELS admin TIMEOUT 600)
+foreach(test repository signers build)
     add_test(NAME admin/${test} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/admin/${test}.sh)
-    set_tests_properties(admin/${test} PROPERTIES LABELS admin TIMEOUT 600 SKIP_RETURN_CODE 77
+    set_tests_properties(admin/${test} PROPERTIES LABELS admin TIMEOUT 900 SKIP_RETURN_CODE 77
         ENVIRONMENT BENTO_BIN=$<TARGET_FILE_DIR:bento>)
 endforeach()

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LOG_LINES 20
 
@@ -29,6 +30,16 @@ void parcel_print_path(struct bytes path)
     fputs(buf_text(&text), stdout);
 }
 
+// Whole for scripts; on a terminal a line should be one line.
+static void built_path(const struct parcel *parcel, struct buf *out)
+{
+    if (isatty(STDOUT_FILENO)) {
+        parcel_path(bytes_of_text(parcel->system.out), out);
+    } else {
+        buf_append_text(out, parcel->system.out);
+    }
+}
+
 void parcel_line(
     const struct assembly *assembly, const struct parcel *parcel, int name_width, struct buf *out)
 {
@@ -47,7 +58,8 @@ void parcel_line(
         if (assembly->dry) {
             buf_printf(out, "would build %u, fetch %u", parcel->to_build, parcel->to_fetch);
         } else {
-            buf_printf(out, "built      %s", parcel->system.out);
+            buf_append_text(out, "built      ");
+            built_path(parcel, out);
         }
         break;
     case OUTCOME_UNCHANGED:

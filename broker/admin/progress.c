@@ -305,18 +305,13 @@ static void measure(struct progress_look *look)
     }
 }
 
-static void append_line(struct buf *out, const char *line, size_t len, const char *colour)
-{
-    buf_printf(
-        out, "%s%.*s%s\033[K\n", colour ? colour : "", (int)len, line, colour ? "\033[0m" : "");
-}
-
 // Every line replaces the one that was there, so that nothing flickers.
 static void append_lines(struct buf *out, const char *text, const char *colour)
 {
     while (*text) {
         size_t len = strcspn(text, "\n");
-        append_line(out, text, len, colour);
+        buf_printf(
+            out, "\033[K%s%.*s%s\n", colour ? colour : "", (int)len, text, colour ? "\033[0m" : "");
         text += len + (text[len] == '\n');
     }
 }
@@ -336,7 +331,10 @@ static void redraw(struct progress *p, const char *text, const char *colour, boo
     if (up) {
         buf_printf(&out, "\r\033[%uA", up);
     }
-    append_lines(&out, text, colour);
+    if (*text) {
+        buf_append_text(&out, "\033[J"); // a long one may go on where a live line was
+        append_lines(&out, text, colour);
+    }
     buf_clear(&p->drawn);
     if (live) {
         progress_render(p->rows, p->count, &look, &p->drawn);

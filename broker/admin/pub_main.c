@@ -329,9 +329,12 @@ static bool run(struct pub *pub, char **words, int word_count, int *status, stru
                   assembly_count(&pub->assembly, OUTCOME_UNCHANGED);
     size_t failed = assembly_count(&pub->assembly, OUTCOME_FAILED);
     *status = failed ? 1 : 0;
-    if (!good || (failed && all_or_nothing)) {
-        return err_set(e, CODE_BUILD, "%s: nothing is published",
-            good ? "not all hosts can be built (--all-or-nothing)" : "every named host failed");
+    if (failed && all_or_nothing) {
+        return err_set(
+            e, CODE_BUILD, "not all hosts can be built (--all-or-nothing): nothing is published");
+    }
+    if (!good) {
+        return err_set(e, CODE_BUILD, "every named host failed: nothing is published");
     }
     if (!assemble_draft(&pub->assembly, clock_unix_s(), &pub->draft, e)) {
         return false;
