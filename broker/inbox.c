@@ -118,6 +118,15 @@ static bool put_status(struct call *call, struct err *e)
     return true;
 }
 
+static void put_release(struct buf *reply, const struct store_release *release)
+{
+    reply_put_open(reply, CODE_OK, 3);
+    put_bytes(reply, &release->envelope);
+    put_bytes(reply, &release->roster);
+    // The stored form is the very array that the reply wants.
+    buf_append(reply, release->tickets.at, release->tickets.len);
+}
+
 static bool get_release(struct call *call, struct err *e)
 {
     const struct current *current = &call->inbox->publisher->current;
@@ -125,11 +134,20 @@ static bool get_release(struct call *call, struct err *e)
         return false;
     if (!current->present)
         return nothing_there(e);
-    reply_put_open(&call->reply, CODE_OK, 3);
-    wire_put_bin(&call->reply, current->envelope);
-    put_bytes(&call->reply, &current->raw.roster);
-    // The stored form is the very array that the reply wants.
-    buf_append(&call->reply, current->raw.tickets.at, current->raw.tickets.len);
+    put_release(&call->reply, &current->raw);
+    return true;
+}
+
+static bool get_earlier(struct call *call, struct err *e)
+{
+    uint8_t head_hash[HASH_BYTES];
+    wire_bin_copy(&call->in, head_hash, HASH_BYTES);
+    if (!wire_end(&call->in, "GET_EARLIER", e))
+        return false;
+    CLEANUP(store_release_clear) struct store_release release = {0};
+    if (!store_earlier(call->inbox->store, head_hash, &release, e))
+        return false;
+    put_release(&call->reply, &release);
     return true;
 }
 
@@ -293,6 +311,7 @@ static const struct operation {
     {OP_PUBLISH, WHO_ADMIN, 4, ADMIN_RECEIVE_BYTES_MAX, publish},
     {OP_GET_STATUSES, WHO_ADMIN, 1, FRAME_BYTES, get_statuses},
     {OP_GET_HISTORY, WHO_ADMIN, 2, FRAME_BYTES, get_history},
+    {OP_GET_EARLIER, WHO_ADMIN, 1, FRAME_BYTES, get_earlier},
 };
 
 static const struct operation *find_operation(enum op op)

@@ -43,6 +43,9 @@ struct store_release {
 };
 // NONE: nothing was ever published.
 MUST_CHECK bool store_newest(struct store *store, struct store_release *release, struct err *e);
+// The one published before that with this head. NONE: there is no such head, or none before it.
+MUST_CHECK bool store_earlier(struct store *store, const uint8_t head_hash[HASH_BYTES],
+    struct store_release *release, struct err *e);
 void store_release_clear(struct store_release *release);
 
 struct store_publication {

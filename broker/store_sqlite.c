@@ -59,6 +59,8 @@ static const char *const migrations[] = {
     X(COMMIT, "COMMIT")                                                                            \
     X(ROLLBACK, "ROLLBACK")                                                                        \
     X(NEWEST, "SELECT envelope, roster, tickets FROM releases ORDER BY id DESC LIMIT 1")           \
+    X(EARLIER, "SELECT envelope, roster, tickets FROM releases WHERE id <"                         \
+               " (SELECT id FROM releases WHERE head_hash = ?1) ORDER BY id DESC LIMIT 1")         \
     X(NEWEST_HEAD, "SELECT head_hash, epoch, release FROM releases ORDER BY id DESC LIMIT 1")      \
     X(ADD_RELEASE, "INSERT INTO releases (epoch, release, head_hash, published, envelope, roster," \
                    " tickets) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")                                \
@@ -311,6 +313,14 @@ static void append(struct buf *out, struct bytes b)
     buf_append(out, b.at, b.len);
 }
 
+static void take_release(sqlite3_stmt *q, struct store_release *release)
+{
+    *release = (struct store_release){0};
+    append(&release->envelope, column_bytes(q, 0));
+    append(&release->roster, column_bytes(q, 1));
+    append(&release->tickets, column_bytes(q, 2));
+}
+
 bool store_newest(struct store *store, struct store_release *release, struct err *e)
 {
     QUERY(store, Q_NEWEST);
@@ -319,10 +329,21 @@ bool store_newest(struct store *store, struct store_release *release, struct err
         return false;
     if (!row)
         return err_set(e, CODE_NONE, "nothing was published yet");
-    *release = (struct store_release){0};
-    append(&release->envelope, column_bytes(q, 0));
-    append(&release->roster, column_bytes(q, 1));
-    append(&release->tickets, column_bytes(q, 2));
+    take_release(q, release);
+    return true;
+}
+
+bool store_earlier(struct store *store, const uint8_t head_hash[HASH_BYTES],
+    struct store_release *release, struct err *e)
+{
+    QUERY(store, Q_EARLIER);
+    bool row;
+    bind_hash(q, 1, head_hash);
+    if (!step(store, q, &row, "read an earlier release", e))
+        return false;
+    if (!row)
+        return err_set(e, CODE_NONE, "no release before that one is kept");
+    take_release(q, release);
     return true;
 }
 

@@ -43,7 +43,9 @@ void published_clear(struct published *published);
     X(20, GET_STATUSES, true)  /* after node_id (zeros: start) → OK more bool, */                  \
                                /* [[node_id, received u64 s, signed] …] newest each */             \
     X(21, GET_HISTORY, true)   /* node_id, before seq (2^64-1: newest) → OK more bool, */          \
-                               /* [[received, signed] …] newest first */
+                               /* [[received, signed] …] newest first */                         \
+    X(22, GET_EARLIER, true)   /* head_hash → OK envelope, roster, [ticket …] | NONE: the */       \
+                               /* release that was the newest before that one */
 // clang-format on
 
 #define OP_ENUM(number, name, admin) OP_##name = number,

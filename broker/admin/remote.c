@@ -226,10 +226,10 @@ static bool ssh_start(struct remote *r, const struct place *place, struct err *e
     return ok;
 }
 
-static bool ssh_is_gone(const struct remote *r)
+bool remote_is_gone(const struct remote *remote)
 {
-    struct pollfd fd = {.fd = r->ssh_fd, .events = POLLIN};
-    return r->ssh > 0 && poll(&fd, 1, 0) > 0;
+    struct pollfd fd = {.fd = remote->ssh_fd, .events = POLLIN};
+    return remote->ssh > 0 && poll(&fd, 1, 0) > 0;
 }
 
 static bool sockets_are_there(const struct remote *r)
@@ -391,7 +391,7 @@ static bool ask(
     bool ok = bus_ask(
         r->admin_url, ADMIN_RECEIVE_BYTES_MAX, buf_bytes(request), timeout_ms, &answer->raw, e);
     buf_clear(request);
-    if (!ok && (ssh_is_gone(r) || (r->ssh > 0 && e->code == CODE_UNREACHABLE)))
+    if (!ok && (remote_is_gone(r) || (r->ssh > 0 && e->code == CODE_UNREACHABLE)))
         return err_set(e, CODE_UNREACHABLE,
             "lost the connection to %s: run again, an upload goes on where it stopped", r->where);
     if (!ok)
@@ -441,16 +441,15 @@ static bool judge(struct answer *answer, enum op op, struct err *e)
            err_wrap(e, "the broker's answer to %s", op_name(op));
 }
 
-bool remote_get_release(struct remote *remote, struct remote_release *release, struct err *e)
+static bool ask_release(struct remote *remote, struct buf *request, enum op op,
+    struct remote_release *release, struct err *e)
 {
-    struct buf request = {0};
-    request_put_open(&request, OP_GET_RELEASE, 0);
     struct answer answer;
-    if (!ask(remote, &request, OP_GET_RELEASE, &answer, e))
+    if (!ask(remote, request, op, &answer, e))
         return false;
     struct remote_release r = {.present = answer.code != CODE_NONE, .raw = answer.raw};
     if (r.present) {
-        if (!expect_ok(&answer, OP_GET_RELEASE, 3, e))
+        if (!expect_ok(&answer, op, 3, e))
             return false;
         r.envelope = wire_bin(&answer.in, 1, ENVELOPE_BYTES_MAX);
         r.roster = wire_bin(&answer.in, 1, ROSTER_BYTES_MAX);
@@ -465,12 +464,28 @@ bool remote_get_release(struct remote *remote, struct remote_release *release, s
         for (size_t i = 0; i < r.ticket_count; i++)
             r.tickets[i] = wire_bin(&answer.in, 1, PROVEN_BYTES_MAX);
     }
-    if (!judge(&answer, OP_GET_RELEASE, e)) {
+    if (!judge(&answer, op, e)) {
         remote_release_clear(&r);
         return false;
     }
     *release = r;
     return true;
+}
+
+bool remote_get_release(struct remote *remote, struct remote_release *release, struct err *e)
+{
+    struct buf request = {0};
+    request_put_open(&request, OP_GET_RELEASE, 0);
+    return ask_release(remote, &request, OP_GET_RELEASE, release, e);
+}
+
+bool remote_get_earlier(struct remote *remote, const uint8_t head_hash[HASH_BYTES],
+    struct remote_release *release, struct err *e)
+{
+    struct buf request = {0};
+    request_put_open(&request, OP_GET_EARLIER, 1);
+    wire_put_hash(&request, head_hash);
+    return ask_release(remote, &request, OP_GET_EARLIER, release, e);
 }
 
 void remote_release_clear(struct remote_release *release)

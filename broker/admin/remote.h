@@ -17,6 +17,7 @@ struct remote;
 MUST_CHECK bool remote_open(const char *where, struct remote **remote, struct err *e);
 void remote_close(struct remote *remote); // ends the ssh; NULL is fine
 void remote_closep(struct remote **remote);
+bool remote_is_gone(const struct remote *remote); // its ssh has ended: nothing will be answered
 const char *remote_events_url(const struct remote
         *remote); // ipc://…/events.sock, a PUB of `signed` statuses and published heads
 
@@ -29,6 +30,9 @@ struct remote_release {
 };
 MUST_CHECK bool remote_get_release(
     struct remote *remote, struct remote_release *release, struct err *e);
+// The release that was the newest before the one with that head; not present: none is kept.
+MUST_CHECK bool remote_get_earlier(struct remote *remote, const uint8_t head_hash[HASH_BYTES],
+    struct remote_release *release, struct err *e);
 void remote_release_clear(struct remote_release *release);
 
 // missing[i] is set for those of `count` blobs that the broker does not hold whole.

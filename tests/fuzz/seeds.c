@@ -192,6 +192,9 @@ static void put_admin_requests(const struct world *world)
     wire_put_hash(&out, world->ids[WORLD_NODE]);
     wire_put_u64(&out, UINT64_MAX);
     put_request("get-history", &out);
+    request_put_open(&out, OP_GET_EARLIER, 1);
+    wire_put_hash(&out, world->ids[0]);
+    put_request("get-earlier", &out);
 }
 
 static void put_replies(const struct world *world)

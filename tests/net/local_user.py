@@ -26,7 +26,7 @@ def ask(name, *body):
 
 for name, body in {
     "GET_RELEASE": (), "MISSING_BLOBS": ([ZEROS],), "PUT_BLOB": (ZEROS, 1, 0, b"x"), "PUBLISH": (ZEROS, b"", b"", []),
-    "GET_STATUSES": (ZEROS,), "GET_HISTORY": (ZEROS, 2**64 - 1),
+    "GET_STATUSES": (ZEROS,), "GET_HISTORY": (ZEROS, 2**64 - 1), "GET_EARLIER": (ZEROS,),
 }.items():  # fmt: skip
     if ask(name, *body)[0] != "BAD":
         print(f"{name} is served")

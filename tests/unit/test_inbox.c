@@ -596,6 +596,7 @@ static struct buf well_formed(const struct fixture *f, enum op op)
     case OP_PUBLISH:
         return publish_message(none, f->release);
     case OP_GET_STATUSES:
+    case OP_GET_EARLIER:
         request_put_open(&m, op, 1);
         wire_put_hash(&m, none);
         break;

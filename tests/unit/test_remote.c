@@ -72,6 +72,13 @@ static void second_publisher_on_the_same_base_is_stale(void **state)
     must(publish(remote, nothing, first, &e),
         &e); // delivered twice: it is out, and that is what was asked
     must(publish(remote, first->head_hash, second, &e), &e);
+    struct remote_release earlier;
+    must(remote_get_earlier(remote, second->head_hash, &earlier, &e), &e);
+    assert_true(earlier.present && bytes_equal(earlier.envelope, buf_bytes(&first->envelope)));
+    remote_release_clear(&earlier);
+    must(remote_get_earlier(remote, first->head_hash, &earlier, &e), &e);
+    assert_false(earlier.present);
+    remote_release_clear(&earlier);
     free_release(first);
     free_release(second);
 }

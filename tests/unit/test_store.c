@@ -90,17 +90,23 @@ static bool publish(struct fixture *f, uint64_t base, uint64_t head, uint64_t ep
     return store_publish(f->store, &publication, e);
 }
 
+// Clears it.
+static void release_is(struct store_release *release, uint64_t head)
+{
+    char envelope[32];
+    snprintf(envelope, sizeof envelope, "envelope %d", (int)head);
+    assert_string_equal(buf_text(&release->envelope), envelope);
+    assert_string_equal(buf_text(&release->roster), "roster");
+    assert_string_equal(buf_text(&release->tickets), "tickets");
+    store_release_clear(release);
+}
+
 static void newest_is(struct fixture *f, uint64_t head)
 {
     struct err e;
     struct store_release release;
-    char envelope[32];
-    snprintf(envelope, sizeof envelope, "envelope %d", (int)head);
     must(store_newest(f->store, &release, &e), &e);
-    assert_string_equal(buf_text(&release.envelope), envelope);
-    assert_string_equal(buf_text(&release.roster), "roster");
-    assert_string_equal(buf_text(&release.tickets), "tickets");
-    store_release_clear(&release);
+    release_is(&release, head);
 }
 
 // Bytes that differ from place to place, and their name.
@@ -232,6 +238,25 @@ static void missing_blob_refuses_the_whole_release(void **state)
         store_blob_put(f->store, blobs[1], 100, 99, bytes_of(half.at + 99, 1), NOW, &have, &e), &e);
     must(publish(f, 0, 1, 1, 100, blobs, 2, NOW, &e), &e);
     buf_clear(&half);
+}
+
+static void earlier_releases_are_walked_back_to_the_last_one_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    struct store_release release;
+    merkle_hash hash;
+    for (uint64_t i = 1; i <= RELEASES_KEPT + 2; i++)
+        must(publish(f, i - 1, i, 1, i, NULL, 0, NOW, &e), &e);
+    for (uint64_t i = RELEASES_KEPT + 2; i > 3; i--) {
+        name(i, hash);
+        must(store_earlier(f->store, hash, &release, &e), &e);
+        release_is(&release, i - 1);
+    }
+    name(3, hash);
+    must_fail(store_earlier(f->store, hash, &release, &e), &e, CODE_NONE);
+    name(99, hash); // nobody published that
+    must_fail(store_earlier(f->store, hash, &release, &e), &e, CODE_NONE);
 }
 
 static void eleventh_release_forgets_what_only_the_first_needed(void **state)
@@ -645,6 +670,7 @@ int main(void)
         T(repeated_status_is_stored_once),
         T(other_bytes_under_one_number_are_refused),
         T(one_batch_judges_its_own_duplicates),
+        T(earlier_releases_are_walked_back_to_the_last_one_kept),
         T(the_newest_thousand_of_a_node_are_kept),
         T(newest_of_each_node_comes_in_pages),
         T(history_goes_back_in_pages),

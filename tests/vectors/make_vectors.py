@@ -835,7 +835,7 @@ def buses():
 
 
 OPS = {1: "GET_HEAD", 2: "GET_TICKET", 3: "GET_BLOB", 4: "PUT_STATUS", 16: "GET_RELEASE", 17: "MISSING_BLOBS",
-       18: "PUT_BLOB", 19: "PUBLISH", 20: "GET_STATUSES", 21: "GET_HISTORY"}
+       18: "PUT_BLOB", 19: "PUBLISH", 20: "GET_STATUSES", 21: "GET_HISTORY", 22: "GET_EARLIER"}
 
 
 def operations():
@@ -848,7 +848,7 @@ def operations():
     bodies = {1: [], 2: [h, ROUTER.node_id], 3: [h, 262144], 4: [status_], 16: [], 17: [[h, other]],
               18: [h, 300000, 262144, b"chunk"],
               19: [bytes(32), env, pack(roster([])), [pack(ticket(ROUTER))]], 20: [bytes(32)],
-              21: [ROUTER.node_id, 2**64 - 1]}
+              21: [ROUTER.node_id, 2**64 - 1], 22: [h]}
 
     def opened(kind, what, structure, expect):
         f.add(kind, what, input=pack(structure), expect=dict(expect, elements=len(structure) - 3,
@@ -857,7 +857,7 @@ def operations():
     for number, body in bodies.items():
         opened("request", OPS[number], ["bento-req", 1, number] + body, dict(op=OPS[number]))
     opened("request", "GET_HEAD with eight elements", ["bento-req", 1, 1] + 8 * [0], dict(op="GET_HEAD"))
-    for number in (0, 5, 15, 22, 255, 65535, 65536, 65537, 2**32 + 1, 2**64 - 1):
+    for number in (0, 5, 15, 23, 255, 65535, 65536, 65537, 2**32 + 1, 2**64 - 1):
         f.add("request", "op %d" % number, "BAD", input=pack(["bento-req", 1, number]))
     f.add("request", "nine elements", "FORMAT", input=pack(["bento-req", 1, 1] + 9 * [0]))
     f.add("request", "nine elements and no such op", "FORMAT", input=pack(["bento-req", 1, 99] + 9 * [0]))
@@ -1148,16 +1148,17 @@ def served():
         [some_hash, zeros, some_hash])
     ask("nothing there", ["OK", False, []], 20, zeros)
     ask("nothing there", ["OK", False, []], 21, ROUTER.node_id, 2**64 - 1)
+    ask("nothing there", ["NONE"], 22, zeros)
     put("nobody is enrolled", status_of(ROUTER), "REFUSED", "UNKNOWN")
     # What is no request, or not for you.
     raw("nothing", ["FORMAT"], b"")
     raw("rubbish", ["FORMAT"], b"\xc1")
     raw("a reply", ["FORMAT"], pack(["bento-rep", 1, "OK"]))
     raw("version 2", ["FORMAT"], pack(["bento-req", 2, 1]))
-    for number in (0, 5, 15, 22, 255, 2**64 - 1):
+    for number in (0, 5, 15, 23, 255, 2**64 - 1):
         for who in ("public", "admin"):
             ask("unknown, " + who, ["BAD"], number, who=who)
-    for number in (16, 17, 18, 19, 20, 21):
+    for number in (16, 17, 18, 19, 20, 21, 22):
         ask("not for all", ["BAD"], number, who="public")
         ask("not for all, whatever the body", ["BAD"], number, 1, 2, 3, bytes(200), who="public")
     ask("too many elements", ["FORMAT"], 1, None, who="public")
@@ -1229,6 +1230,9 @@ def served():
     later = World(head=dict(expires=2**40, epoch=3, release=1, fallback_floor=0))
     publish("next epoch, lower number", "OK", later, own)
     ask("the next", ["OK", later.envelope(ADMIN)], 1, who="public")
+    ask("before the next", ["OK", first, w.roster, w.tickets], 22, sha256(later.head))
+    ask("before the first", ["NONE"], 22, own)
+    ask("before one that is not there", ["NONE"], 22, some_hash)
     ask("of the head before", ["STALE", later.envelope(ADMIN)], 2, own, ROUTER.node_id, who="public")
     # Statuses.
     one, seq = status_of(ROUTER), NOW * 10**9 + 5

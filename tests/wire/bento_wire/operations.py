@@ -11,7 +11,7 @@ from .refused import (
 
 OPERATIONS = dict(
     GET_HEAD=1, GET_TICKET=2, GET_BLOB=3, PUT_STATUS=4, GET_RELEASE=16, MISSING_BLOBS=17, PUT_BLOB=18, PUBLISH=19,
-    GET_STATUSES=20, GET_HISTORY=21,
+    GET_STATUSES=20, GET_HISTORY=21, GET_EARLIER=22,
 )  # fmt: skip
 NAMES = {number: name for name, number in OPERATIONS.items()}
 
@@ -36,6 +36,7 @@ REPLIES = dict(
     PUBLISH=dict(OK=(), STALE=(envelope,), REFUSED=(code_word, e.text(0, 65536))),
     GET_STATUSES=dict(OK=(e.boolean, e.array(e.row(hash32, e.u64, any_bin)))),
     GET_HISTORY=dict(OK=(e.boolean, e.array(e.row(e.u64, any_bin)))),
+    GET_EARLIER=dict(OK=(any_bin, any_bin, e.array(any_bin))),
 )
 
 
