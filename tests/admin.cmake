@@ -5,6 +5,13 @@ bento_unit_test(cache admin)
 bento_unit_test(newest admin rt)
 bento_unit_test(rotation admin)
 bento_unit_test(server admin)
+bento_unit_test(waves admin)
+bento_unit_test(change admin)
+bento_unit_test(plan admin)
+
+add_test(NAME admin/deploy COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/admin/deploy.sh)
+set_tests_properties(admin/deploy PROPERTIES LABELS admin TIMEOUT 300 SKIP_RETURN_CODE 77
+    ENVIRONMENT BENTO_BIN=${CMAKE_BINARY_DIR}/bin)
 
 add_test(NAME e2e/publish
     COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/admin/publish.sh $<TARGET_FILE_DIR:bento-broker>

@@ -57,13 +57,18 @@ void cache_close(struct cache *cache)
     *cache = (struct cache){-1, -1, -1};
 }
 
-static bool has_blob(const struct cache *cache, const uint8_t hash[HASH_BYTES], uint64_t len)
+uint64_t cache_blob_bytes(const struct cache *cache, const uint8_t hash[HASH_BYTES])
 {
     struct stat st;
     char name[HASH_HEX_BYTES];
     hex_encode(hash, HASH_BYTES, name);
-    return fstatat(cache->blobs, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
-           (uint64_t)st.st_size == len;
+    bool there = fstatat(cache->blobs, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+    return there ? (uint64_t)st.st_size : 0;
+}
+
+static bool has_blob(const struct cache *cache, const uint8_t hash[HASH_BYTES], uint64_t len)
+{
+    return cache_blob_bytes(cache, hash) == len;
 }
 
 // The blob goes first: a record never refers to nothing, whenever the power goes.

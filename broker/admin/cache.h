@@ -38,6 +38,8 @@ MUST_CHECK bool cache_put_ticket(const struct cache *cache, const struct ticket 
 // Appends the blob. NONE, also if it is damaged.
 MUST_CHECK bool cache_get_blob(
     const struct cache *cache, const uint8_t hash[HASH_BYTES], struct buf *blob, struct err *e);
+// Its length; 0: not there. What it holds is not looked at.
+uint64_t cache_blob_bytes(const struct cache *cache, const uint8_t hash[HASH_BYTES]);
 // Removes blobs not written for `days` days that are not among `keep`. What refers to them then
 // counts as absent.
 void cache_prune(

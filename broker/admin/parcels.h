@@ -11,7 +11,7 @@ struct assembly {
     const struct release *previous; // NULL: none, or nothing of it may be taken over
     // What the command line asks for
     const char *action; // NULL: as fleet.nix says
-    bool eval_only, retry, no_fallback;
+    bool eval_only, retry;
     bool dry;            // ask what a build would do instead of building
     bool all_or_nothing; // the first failure stops the others
     unsigned jobs;       // how many children of Nix at once; 0: one a processor

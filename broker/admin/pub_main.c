@@ -1,13 +1,13 @@
 // bento-pub: from the repository to a signed release at the broker.
-#include "assemble.h"
 #include "cli.h"
-#include "follow.h"
 #include "loop.h"
 #include "newest.h"
 #include "parcel_text.h"
+#include "plan.h"
 #include "pool.h"
 #include "proc.h"
-#include "remote.h"
+#include "releases.h"
+#include "rollout.h"
 #include "select.h"
 #include "server.h"
 #include "sign.h"
@@ -18,21 +18,33 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
 #define PROGRAM "bento-pub"
 #define WAIT_SECONDS 1800
+#define GATE_SECONDS 600
+#define SECONDS_MAX (7u * 86400)
 #define CACHE_DAYS 30
+#define NAMES_SHOWN 5
 #define ADMIN_SOCKET "/run/bento-broker/admin.sock"
 
-static const char *directory, *key_file, *action, *wait_text, *jobs_text;
-static bool wait_given, no_build, eval_only, retry, no_fallback, plan, fresh, all_or_nothing;
+static const char *directory, *key_file, *action, *wait_text, *jobs_text, *spec, *gate_text,
+    *revert_text;
+static bool wait_given, no_build, eval_only, retry, no_fallback, plan, fresh, all_or_nothing, list,
+    json;
 
 static const struct cli_option options[] = {
     {'C', "directory", "DIR", "the repository (default: BENTO_DIR, or here)", &directory, NULL},
-    {0, "plan", NULL, "say what would change, send nothing", NULL, &plan},
+    {0, "plan", NULL, "say what would change, be sent and signed; send nothing", NULL, &plan},
     {0, "wait", "[=SECONDS]", "follow until every named host has reported (default 1800 s)",
         &wait_text, &wait_given},
+    {0, "waves", "SPEC", "one wave after the other: '@canary,10%,rest'; --wait: of each wave",
+        &spec, NULL},
+    {0, "gate", "SECONDS", "how long a wave must stay converged (default 600)", &gate_text, NULL},
+    {0, "releases", NULL, "list the releases that the broker keeps", NULL, &list},
+    {0, "revert-to", "RELEASE", "give the named hosts what they had in that release", &revert_text,
+        NULL},
+    {0, "json", NULL, "with --plan or --releases: for programs", NULL, &json},
     {0, "jobs", "N", "evaluations and builds at once (default: one a processor)", &jobs_text, NULL},
     {0, "all-or-nothing", NULL, "stop at the first host that fails and publish nothing", NULL,
         &all_or_nothing},
@@ -55,30 +67,68 @@ static const struct cli cli = {
     .purpose = "Builds hosts, seals their configurations, signs one release and uploads it. Only "
                "the named hosts change.\n"
                "VERBOSE=1 shows what Nix says.",
-    .example = "bento-pub --plan\nbento-pub --wait router '@edge'",
+    .example = "bento-pub --plan\nbento-pub --wait router '@edge'\n"
+               "bento-pub --waves '@canary,10%,rest' --gate 600",
     .options = options,
 };
 
 struct pub {
+    // What was asked for
+    uint64_t wait_seconds, gate_seconds, revert_to;
+    unsigned jobs;
+    struct buf again; // the command line
+    // What there is
     struct fleet fleet;
     struct hosts hosts;
     struct cache cache;
-    bool *chosen;
     struct remote *remote;
     struct remote_release raw;
     struct release previous;
     bool has_previous;
     uint8_t base[HASH_BYTES];
-    unsigned jobs;
-    struct assembly assembly;
-    struct draft draft;
-    struct buf envelope;
     int name_width;
+    // What is to become of it
+    bool *chosen;
+    struct waves waves;
+    struct assembly assembly;
+    struct releases releases;
+    struct deployment deployment;
+    size_t draft_count;
+    struct draft *drafts; // one a wave, as are
+    struct buf *envelopes;
+    struct missing missing;
+    struct rollout rollout;
 };
 
-// ---- before ----
+// ---- the command line ----
 
-static bool check_options(int words, uint64_t *wait_seconds, struct err *e)
+static bool read_number(const char *option, const char *text, uint64_t max, const char *what,
+    uint64_t *number, struct err *e)
+{
+    char *end;
+    errno = 0;
+    *number = strtoull(text, &end, 10);
+    if (errno || *end || *text < '0' || *text > '9' || *number > max) {
+        return err_set(e, CODE_USAGE, "%s %s: %s", option, text, what);
+    }
+    return true;
+}
+
+static bool read_numbers(struct pub *pub, struct err *e)
+{
+    static const char seconds[] = "a number of seconds, at most a week";
+    pub->wait_seconds = WAIT_SECONDS;
+    pub->gate_seconds = spec ? GATE_SECONDS : 0;
+    return (!wait_text ||
+               read_number("--wait", wait_text, SECONDS_MAX, seconds, &pub->wait_seconds, e)) &&
+           (!gate_text ||
+               read_number("--gate", gate_text, SECONDS_MAX, seconds, &pub->gate_seconds, e)) &&
+           (!revert_text || read_number("--revert-to", revert_text, UINT64_MAX - 1,
+                                "the number of a release, see --releases", &pub->revert_to, e)) &&
+           jobs_parse(jobs_text, &pub->jobs, e);
+}
+
+static bool check_options(int words, struct err *e)
 {
     if (action && strcmp(action, "switch") != 0 && strcmp(action, "boot") != 0 &&
         strcmp(action, "dry") != 0) {
@@ -87,22 +137,57 @@ static bool check_options(int words, uint64_t *wait_seconds, struct err *e)
     if (retry && !words) {
         return err_set(e, CODE_USAGE, "--retry: name the hosts that shall try again");
     }
-    if (fresh && words) {
+    if (fresh && (words || spec)) {
         return err_set(e, CODE_USAGE,
-            "--fresh takes nothing over, so it is for the whole fleet: name no hosts");
+            "--fresh takes nothing over, so it is for the whole fleet at once: name no hosts and "
+            "no "
+            "waves");
     }
-    *wait_seconds = WAIT_SECONDS;
-    if (wait_text) {
-        char *end;
-        errno = 0;
-        *wait_seconds = strtoull(wait_text, &end, 10);
-        if (errno || *end || !*wait_text || *wait_text == '-' || *wait_seconds > 7 * 86400) {
-            return err_set(
-                e, CODE_USAGE, "--wait=%s: a number of seconds, at most a week", wait_text);
-        }
+    if (revert_text && (retry || action || fresh)) {
+        return err_set(e, CODE_USAGE, "--revert-to sends what was made then: %s cannot change it",
+            retry    ? "--retry"
+            : action ? "--action"
+                     : "--fresh");
+    }
+    if (gate_text && !spec && !wait_given) {
+        return err_set(e, CODE_USAGE, "--gate is for what waits: --waves or --wait");
+    }
+    if (json && !plan && !list) {
+        return err_set(e, CODE_USAGE, "--json is for --plan and --releases");
     }
     return true;
 }
+
+// Words as a shell wants to have them.
+static void quote(const char *word, struct buf *out)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "_@%+=:,./-";
+    if (*word && word[strspn(word, plain)] == '\0') {
+        buf_append_text(out, word);
+        return;
+    }
+    buf_append_text(out, "'");
+    for (const char *at = word; *at; at++) {
+        if (*at == '\'') {
+            buf_append_text(out, "'\\''");
+        } else {
+            buf_append(out, at, 1);
+        }
+    }
+    buf_append_text(out, "'");
+}
+
+static void keep_command(int argc, char **argv, struct buf *out)
+{
+    buf_append_text(out, "bento deploy");
+    for (int i = 1; i < argc; i++) {
+        buf_append_text(out, " ");
+        quote(argv[i], out);
+    }
+}
+
+// ---- what there is ----
 
 static bool choose(struct pub *pub, char **words, int word_count, struct err *e)
 {
@@ -114,7 +199,8 @@ static bool choose(struct pub *pub, char **words, int word_count, struct err *e)
         int len = (int)strlen(pub->fleet.nodes[i].name);
         pub->name_width = len > pub->name_width ? len : pub->name_width;
     }
-    return select_nodes(&pub->fleet, words, word_count, pub->chosen, e);
+    return select_nodes(&pub->fleet, words, word_count, pub->chosen, e) &&
+           waves_parse(&pub->fleet, pub->chosen, spec, &pub->waves, e);
 }
 
 // Somebody should look at a broker that has gone back; publishing again is what mends it.
@@ -155,173 +241,33 @@ static bool get_previous(struct pub *pub, struct err *e)
     return true;
 }
 
-static bool prepare(struct pub *pub, char **words, int word_count, struct err *e)
+static bool get_releases(struct pub *pub, struct err *e)
 {
-    if (!fleet_open(directory, &pub->fleet, e) || !choose(pub, words, word_count, e) ||
-        !server_refresh(&pub->fleet, e) || !hosts_scan(&pub->fleet, &pub->hosts, e)) {
+    return get_previous(pub, e) &&
+           (pub->has_previous || err_set(e, CODE_NONE, "nothing was published yet")) &&
+           releases_walk(pub->remote, &pub->fleet.trust, &pub->previous, &pub->releases, e);
+}
+
+// ---- what every host is to have ----
+
+static bool build(struct pub *pub, int *status, struct err *e)
+{
+    if (!server_refresh(&pub->fleet, e) || !hosts_scan(&pub->fleet, &pub->hosts, e)) {
         return false;
     }
     hosts_load(&pub->fleet, &pub->hosts, pub->jobs);
-    return hosts_match(&pub->fleet, &pub->hosts, e) &&
-           cache_open(pub->fleet.trust.fleet, &pub->cache, e) && get_previous(pub, e);
-}
-
-// ---- what is printed ----
-
-static void print_head(const struct pub *pub)
-{
-    const struct head *head = &pub->draft.head;
-    char fleet[65], root[65], day[32];
-    time_t expires = (time_t)head->expires;
-    struct tm tm;
-    hex_encode(head->fleet, 32, fleet);
-    hex_encode(head->root, HASH_BYTES, root);
-    strftime(day, sizeof(day), "%Y-%m-%d", gmtime_r(&expires, &tm));
-    printf("signing release %" PRIu64 ", epoch %" PRIu64 ", of fleet %.8s…: %" PRIu64
-           " nodes, root %.16s…, expires %s\n",
-        head->release, head->epoch, fleet, head->tickets, root, day);
-    fflush(stdout);
-}
-
-static void print_plan(const struct pub *pub)
-{
-    for (size_t i = 0; i < pub->assembly.count; i++) {
-        const struct parcel *parcel = &pub->assembly.parcels[i];
-        const struct roster_node *before =
-            pub->has_previous ? roster_find(&pub->previous.roster, parcel->ticket.node_id) : NULL;
-        if (parcel->outcome != OUTCOME_CHANGED) {
-            continue;
-        }
-        printf("%-*s  would go from ", pub->name_width, parcel->host->node->name);
-        if (before && before->expected.len) {
-            parcel_print_path(before->expected);
-        } else {
-            printf("%s", before && before->has_tree ? "another configuration" : "nothing");
-        }
-        printf(" to ");
-        parcel_print_path(buf_bytes(&parcel->expected));
-        printf("\n");
-    }
-    printf("plan: ");
-    parcel_print_total(&pub->assembly);
-}
-
-// ---- sending ----
-
-static bool names_blob(const struct parcel *parcel, const uint8_t *hash)
-{
-    return (parcel->ticket.ct_len && !memcmp(parcel->ticket.ct_hash, hash, HASH_BYTES)) ||
-           (parcel->has_tree && !memcmp(parcel->tree_hash, hash, HASH_BYTES));
-}
-
-static bool upload_one(struct pub *pub, const uint8_t *hash, struct err *e)
-{
-    CLEANUP(buf_clear) struct buf blob = {0};
-    if (cache_get_blob(&pub->cache, hash, &blob, e)) {
-        return remote_put_blob(pub->remote, hash, buf_bytes(&blob), e);
-    }
-    for (size_t i = 0; i < pub->assembly.count; i++) {
-        const struct parcel *parcel = &pub->assembly.parcels[i];
-        if (names_blob(parcel, hash) &&
-            (parcel->outcome == OUTCOME_KEPT || parcel->outcome == OUTCOME_FAILED)) {
-            return err_set(e, CODE_NONE,
-                "the broker has lost the configuration of %s: deploy that host too",
-                parcel->host->node->name);
-        }
-    }
-    return false;
-}
-
-static bool upload(struct pub *pub, const struct release *release, struct err *e)
-{
-    size_t count, sent = 0;
-    merkle_hash *blobs = release_blobs(release, &count);
-    bool *missing = xcalloc(count + 1, sizeof(*missing));
-    bool ok =
-        !count || remote_missing_blobs(pub->remote, (const merkle_hash *)blobs, count, missing, e);
-    for (size_t i = 0; ok && i < count; i++) {
-        ok = !missing[i] || upload_one(pub, blobs[i], e);
-        sent += missing[i];
-    }
-    if (ok && sent) {
-        printf("uploaded %zu of %zu blobs\n", sent, count);
-    }
-    free(missing);
-    free(blobs);
-    return ok;
-}
-
-static bool publish(struct pub *pub, struct release *release, struct err *e)
-{
-    struct draft *draft = &pub->draft;
-    struct bytes *tickets = xcalloc(draft->count, sizeof(*tickets));
-    for (size_t i = 0; i < draft->count; i++) {
-        tickets[i] = buf_bytes(&draft->tickets[i]);
-    }
-    struct bytes envelope = buf_bytes(&pub->envelope), roster = buf_bytes(&draft->roster);
-    // What the broker and every admin will check, before anything leaves this machine.
-    bool ok =
-        release_verify(&pub->fleet.trust, envelope, roster, tickets, draft->count, release, e);
-    if (!ok) {
-        err_wrap(e, "the release just made");
-    } else if (!upload(pub, release, e) || !remote_publish(pub->remote, pub->base, envelope, roster,
-                                               tickets, draft->count, e)) {
-        ok = false;
-        release_clear(release);
-        if (e->code == CODE_STALE) {
-            err_set(
-                e, CODE_STALE, "somebody else published meanwhile; nothing was changed: run again");
-        }
-    }
-    free(tickets);
-    return ok;
-}
-
-static void prune(const struct pub *pub, const struct release *release)
-{
-    size_t count;
-    merkle_hash *blobs = release_blobs(release, &count);
-    cache_prune(&pub->cache, (const merkle_hash *)blobs, count, CACHE_DAYS);
-    free(blobs);
-}
-
-static bool wait_for_nodes(
-    struct pub *pub, const struct release *release, uint64_t seconds, int *status, struct err *e)
-{
-    bool *watched = xcalloc(release->roster.count, sizeof(*watched));
-    for (size_t i = 0; i < pub->assembly.count; i++) {
-        const struct parcel *parcel = &pub->assembly.parcels[i];
-        const struct roster_node *node = roster_find(&release->roster, parcel->ticket.node_id);
-        watched[node - release->roster.nodes] =
-            parcel->outcome == OUTCOME_CHANGED || parcel->outcome == OUTCOME_UNCHANGED;
-    }
-    struct follow follow = {.remote = pub->remote,
-        .release = release,
-        .watched = watched,
-        .seconds = seconds,
-        .name_width = pub->name_width};
-    bool ok = follow_release(&follow, status, e);
-    free(watched);
-    return ok;
-}
-
-// ---- the whole ----
-
-static bool run(struct pub *pub, char **words, int word_count, int *status, struct err *e)
-{
-    uint64_t wait_seconds = WAIT_SECONDS;
-    if (!check_options(word_count, &wait_seconds, e) || !jobs_parse(jobs_text, &pub->jobs, e) ||
-        !prepare(pub, words, word_count, e)) {
+    if (!hosts_match(&pub->fleet, &pub->hosts, e) ||
+        !cache_open(pub->fleet.trust.fleet, &pub->cache, e) || !get_previous(pub, e)) {
         return false;
     }
+    const struct release *previous = pub->has_previous ? &pub->previous : NULL;
     pub->assembly = (struct assembly){.fleet = &pub->fleet,
         .hosts = &pub->hosts,
         .cache = &pub->cache,
-        .previous = pub->has_previous ? &pub->previous : NULL,
+        .previous = previous,
         .action = action,
         .eval_only = no_build || eval_only,
         .retry = retry,
-        .no_fallback = no_fallback,
         .all_or_nothing = all_or_nothing,
         .jobs = pub->jobs};
     assemble_parcels(&pub->assembly, pub->chosen);
@@ -336,36 +282,235 @@ static bool run(struct pub *pub, char **words, int word_count, int *status, stru
     if (!good) {
         return err_set(e, CODE_BUILD, "every named host failed: nothing is published");
     }
-    if (!assemble_draft(&pub->assembly, clock_unix_s(), &pub->draft, e)) {
+    deployment_of_parcels(&pub->assembly, previous, &pub->deployment);
+    return true;
+}
+
+static bool revert(struct pub *pub, struct err *e)
+{
+    if (!cache_open(pub->fleet.trust.fleet, &pub->cache, e) || !get_releases(pub, e)) {
+        return false;
+    }
+    const struct release *old = releases_find(&pub->releases, &pub->previous, pub->revert_to);
+    if (!old) {
+        return releases_refuse(&pub->releases, &pub->previous, pub->revert_to, e);
+    }
+    bool *absent = xcalloc(pub->fleet.node_count + 1, sizeof(*absent)), any = false;
+    CLEANUP(buf_clear) struct buf names = {0};
+    memcpy(absent, pub->chosen, pub->fleet.node_count * sizeof(*absent));
+    deployment_of_release(&pub->fleet, pub->chosen, old, &pub->previous, &pub->deployment);
+    for (size_t i = 0; i < pub->fleet.node_count; i++) {
+        absent[i] = absent[i] && !pub->chosen[i];
+        any = any || pub->chosen[i];
+    }
+    name_hosts(&pub->fleet, absent, NAMES_SHOWN, &names);
+    free(absent);
+    if (names.len) {
+        fprintf(stderr, "note: without a configuration in release %" PRIu64 ", so as before: %s\n",
+            pub->revert_to, buf_text(&names));
+    }
+    if (!any) {
+        return err_set(e, CODE_CONFIG,
+            "release %" PRIu64 " has no configuration for the named hosts", pub->revert_to);
+    }
+    return releases_warn(pub->remote, &pub->releases, &pub->previous, old, &pub->deployment, e);
+}
+
+// ---- waves ----
+
+// The broker's machine goes last, if that makes a difference. Who does not wait is not kept waiting:
+// then it does not go yet.
+static void settle_last(struct pub *pub)
+{
+    struct waves *waves = &pub->waves;
+    if (!waves->broker_last) {
+        return;
+    }
+    const struct wave *last = &waves->list[waves->count - 1];
+    bool others = false;
+    for (size_t i = 0; i + 1 < waves->count; i++) {
+        others = others || deployment_has_news(&pub->deployment, waves->list[i].members);
+    }
+    if (fresh || !others || !deployment_has_news(&pub->deployment, last->members)) {
+        waves_join_last(waves);
+    } else if (!spec && !wait_given && !plan) {
+        fprintf(stderr,
+            "note: the broker runs on %s, which goes last: `bento deploy %s` when the others have "
+            "converged (--wait does both)\n",
+            last->title, last->title);
+        deployment_hold(&pub->deployment, last->members);
+        waves_drop_last(waves);
+    }
+}
+
+// Nobody would have tried it before the next wave gets it.
+static bool check_waves(const struct pub *pub, struct err *e)
+{
+    for (size_t wave = 0; pub->waves.count > 1 && wave < pub->waves.count; wave++) {
+        bool any = false;
+        for (size_t i = 0; i < pub->deployment.count; i++) {
+            enum change_kind kind = pub->deployment.changes[i].kind;
+            any = any || (pub->waves.list[wave].members[i] && kind != CHANGE_FAILED &&
+                             kind != CHANGE_KEPT);
+        }
+        if (!any) {
+            return err_set(e, CODE_BUILD,
+                "wave %zu (%s): nothing to send for any of its hosts; nothing is published",
+                wave + 1, pub->waves.list[wave].title);
+        }
+    }
+    return true;
+}
+
+static bool make_drafts(struct pub *pub, struct err *e)
+{
+    size_t count = pub->deployment.count;
+    struct numbering numbering = {.fleet = &pub->fleet,
+        .previous = pub->has_previous ? &pub->previous.head : NULL,
+        .no_fallback = no_fallback,
+        .now_s = clock_unix_s()};
+    struct entry *entries = xcalloc(count + 1, sizeof(*entries));
+    bool ok = true;
+    pub->drafts = xcalloc(pub->waves.count, sizeof(*pub->drafts));
+    pub->envelopes = xcalloc(pub->waves.count, sizeof(*pub->envelopes));
+    for (size_t wave = 0; ok && wave < pub->waves.count; wave++) {
+        deployment_entries(&pub->deployment, &pub->waves, wave + 1, entries);
+        ok = draft_make(&numbering, entries, count, &pub->drafts[wave], e);
+        pub->draft_count += ok;
+        numbering.previous = &pub->drafts[wave].head;
+    }
+    free(entries);
+    return ok;
+}
+
+static bool prepare(struct pub *pub, int *status, struct err *e)
+{
+    if (!(revert_text ? revert(pub, e) : build(pub, status, e))) {
+        return false;
+    }
+    settle_last(pub);
+    return check_waves(pub, e) && make_drafts(pub, e) &&
+           missing_find(pub->remote, &pub->cache, pub->drafts, pub->draft_count, &pub->missing, e);
+}
+
+// ---- what is done with it ----
+
+static bool show_plan(struct pub *pub, FILE *json_out, struct err *e)
+{
+    enum reboot *reboots = xcalloc(pub->deployment.count + 1, sizeof(*reboots));
+    struct plan shown = {.deployment = &pub->deployment,
+        .waves = &pub->waves,
+        .drafts = pub->drafts,
+        .missing = &pub->missing,
+        .reboots = reboots,
+        .name_width = pub->name_width};
+    bool ok = plan_reboots(pub->remote, &pub->deployment, reboots, e);
+    if (ok && json) {
+        plan_print_json(&shown, json_out);
+    } else if (ok) {
+        plan_print(&shown);
+    }
+    free(reboots);
+    return ok;
+}
+
+// All of them now, so that a token is touched while somebody is there.
+static bool sign_all(struct pub *pub, struct err *e)
+{
+    printf("signing%s:\n", pub->waves.count > 1 ? " one release a wave" : "");
+    for (size_t i = 0; i < pub->draft_count; i++) {
+        plan_print_head(&pub->drafts[i].head);
+        fflush(stdout);
+        if (!sign_head(&pub->fleet, buf_bytes(&pub->drafts[i].head_message), key_file,
+                &pub->envelopes[i], e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool upload(struct pub *pub, struct err *e)
+{
+    if (!missing_check(&pub->missing, &pub->deployment, e) ||
+        !missing_send(pub->remote, &pub->cache, &pub->missing, e)) {
+        return false;
+    }
+    if (pub->missing.count) {
+        printf("uploaded %zu of %zu blobs\n", pub->missing.count, pub->missing.needed);
+    }
+    return true;
+}
+
+static bool roll_out(struct pub *pub, struct err *e)
+{
+    pub->rollout = (struct rollout){.fleet = &pub->fleet,
+        .remote = pub->remote,
+        .deployment = &pub->deployment,
+        .waves = &pub->waves,
+        .drafts = pub->drafts,
+        .envelopes = pub->envelopes,
+        .base = pub->base,
+        .replaced = pub->has_previous ? pub->previous.head.release : 0,
+        .wait = wait_given || spec,
+        .wait_seconds = pub->wait_seconds,
+        .gate_seconds = pub->gate_seconds,
+        .again = buf_text(&pub->again),
+        .directory = directory,
+        .name_width = pub->name_width};
+    bool ok = rollout_run(&pub->rollout, e);
+    if (pub->rollout.out) {
+        const struct draft *last = &pub->drafts[pub->draft_count - 1];
+        cache_prune(&pub->cache, (const merkle_hash *)last->blobs, last->blob_count, CACHE_DAYS);
+    }
+    return ok;
+}
+
+static bool show_releases(struct pub *pub, FILE *json_out, struct err *e)
+{
+    if (!get_releases(pub, e)) {
+        return false;
+    }
+    if (json) {
+        releases_print_json(&pub->releases, &pub->previous, json_out);
+    } else {
+        releases_print(&pub->releases, &pub->previous);
+    }
+    return true;
+}
+
+static bool run(
+    struct pub *pub, char **words, int word_count, FILE *json_out, int *status, struct err *e)
+{
+    if (!check_options(word_count, e) || !read_numbers(pub, e) ||
+        !fleet_open(directory, &pub->fleet, e)) {
+        return false;
+    }
+    if (list) {
+        return show_releases(pub, json_out, e);
+    }
+    if (!choose(pub, words, word_count, e) || !prepare(pub, status, e)) {
         return false;
     }
     if (plan) {
-        print_plan(pub);
-        return true;
+        return show_plan(pub, json_out, e);
     }
-    print_head(pub);
-    struct release release;
-    if (!sign_head(&pub->fleet, buf_bytes(&pub->draft.head_message), key_file, &pub->envelope, e) ||
-        !publish(pub, &release, e)) {
-        return false;
-    }
-    warn_of_older(&pub->fleet, &release); // remembered
-    printf("release %" PRIu64 " published: ", release.head.release);
-    parcel_print_total(&pub->assembly);
-    fflush(stdout);
-    prune(pub, &release);
-    int waited = 0;
-    bool ok = !wait_given || wait_for_nodes(pub, &release, wait_seconds, &waited, e);
-    *status = *status ? *status : waited;
-    release_clear(&release);
-    return ok;
+    return sign_all(pub, e) && upload(pub, e) && roll_out(pub, e);
 }
 
 static void pub_clear(struct pub *pub)
 {
-    buf_clear(&pub->envelope);
-    draft_clear(&pub->draft);
+    rollout_clear(&pub->rollout);
+    missing_clear(&pub->missing);
+    for (size_t i = 0; i < pub->draft_count; i++) {
+        buf_clear(&pub->envelopes[i]);
+        draft_clear(&pub->drafts[i]);
+    }
+    free(pub->envelopes);
+    free(pub->drafts);
+    deployment_clear(&pub->deployment);
+    releases_clear(&pub->releases);
     assembly_clear(&pub->assembly);
+    waves_clear(&pub->waves);
     if (pub->has_previous) {
         release_clear(&pub->previous);
     }
@@ -374,22 +519,43 @@ static void pub_clear(struct pub *pub)
     cache_close(&pub->cache);
     hosts_clear(&pub->hosts);
     fleet_clear(&pub->fleet);
+    buf_clear(&pub->again);
     free(pub->chosen);
+}
+
+// Whatever else is printed is for people then, and goes to stderr.
+static FILE *take_stdout(void)
+{
+    int fd = dup(STDOUT_FILENO);
+    FILE *out = fd >= 0 && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0 ? fdopen(fd, "w") : NULL;
+    ASSERT(out);
+    return out;
 }
 
 int main(int argc, char **argv)
 {
     int word_count, status = 0;
     struct err e;
+    struct pub pub = {.cache = {-1, -1, -1}};
     proc_forbid_dump();
+    keep_command(argc, argv, &pub.again);
     char **words = cli_parse(&cli, argc, argv, &word_count);
     if (sodium_init() < 0) {
         err_set(&e, CODE_IO, "libsodium does not start");
         return cli_fail(PROGRAM, &e);
     }
-    struct pub pub = {.cache = {-1, -1, -1}};
-    if (!run(&pub, words, word_count, &status, &e)) {
-        fflush(stdout);
+    FILE *json_out = json ? take_stdout() : NULL;
+    bool ok = run(&pub, words, word_count, json_out, &status, &e);
+    fflush(stdout);
+    if (!ok) {
+        int failed = cli_fail(PROGRAM, &e);
+        rollout_print_ways(&pub.rollout);
+        status = pub.rollout.status ? pub.rollout.status : failed;
+    } else if (!status) {
+        status = pub.rollout.status;
+    }
+    if (json_out && fclose(json_out) != 0) {
+        err_set(&e, CODE_IO, "stdout: %m");
         status = cli_fail(PROGRAM, &e);
     }
     pub_clear(&pub);

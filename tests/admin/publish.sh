@@ -126,20 +126,20 @@ trap 'kill $broker' EXIT
 # ---- publishing ----
 
 expect "a plan says what would change" 0 bento-pub --plan
-says "plan: 3 changed" "would go from nothing to"
+says "plan: 3 new" "to send: 5 of 5 blobs" "configuration of alpha" "files of hosts/servers" "to sign"
 [ "$(released)" = null ] || [ -z "$(released)" ] || { echo "FAILED: a plan publishes"; failures=$((failures + 1)); }
 expect "the first release holds everybody" 0 bento-pub
-says "3 changed" "3 nodes"
+says "3 new" "3 nodes"
 first=$(released)
 expect "without a change it is renewed" 0 bento-pub
 says "published: 3 unchanged"
 [ "$(released)" -gt "$first" ] || { echo "FAILED: no newer release"; failures=$((failures + 1)); }
 rm -rf home/.cache
 expect "without the cache everything is sealed anew" 0 bento-pub
-says "published: 3 changed"
+says "published: 1 rebuild, 2 sync"
 echo '{ mode = "ok"; text = "second"; }' >fleet/hosts/servers/alpha.nix
 expect "only the named host changes" 0 bento-pub alpha
-says "1 changed, 2 not named"
+says "1 rebuild, 2 not named"
 expect "NAME restricts as well" 0 env NAME=router bento-pub
 says "1 unchanged, 2 not named"
 expect "a tag selects" 0 bento-pub @web
@@ -196,7 +196,7 @@ says "locked  changed"
 mkdir fleet/hosts/router/secrets
 echo one >fleet/hosts/router/secrets/wifi
 expect "a new secret changes its host" 0 bento-pub
-says "router  changed" "1 changed, 3 unchanged" "uploaded 1 of"
+says "router  changed" "1 rebuild, 3 unchanged" "uploaded 1 of"
 expect "and stays the same" 0 bento-pub
 says "4 unchanged"
 ! grep -rqs 'one' /nix/store/*-source/secrets || { echo "FAILED: a secret is in the store"; failures=$((failures + 1)); }
@@ -207,10 +207,10 @@ says "secrets/HOST/"
 mkdir fleet/hosts/servers/secrets/beta
 mv fleet/hosts/servers/secrets/shared fleet/hosts/servers/secrets/beta/
 expect "then only that one changes" 0 bento-pub
-says "beta    changed" "1 changed, 3 unchanged"
+says "beta    changed" "1 sync, 3 unchanged"
 write_fleet 'nodes.alpha.secrets.token = { command = "printf three"; owner = "web"; };'
 expect "a command gives a secret" 0 bento-pub
-says "alpha   changed" "1 changed"
+says "alpha   changed" "1 sync"
 write_fleet 'nodes.alpha.secrets.token = { command = "exit 4"; };'
 expect "a command that fails is told" 1 bento-pub
 says "exit 4" "status 4"
@@ -237,7 +237,7 @@ says "--fresh"
 expect "two signatures are needed" 1 bento-pub --fresh
 says "1 of 2 signatures"
 expect "two keys give them" 0 bento-pub --fresh --key second
-says "4 nodes" "4 changed"
+says "4 nodes" "4 new"
 eval "$(ssh-agent)" >agent.log
 ssh-add -q second 2>>agent.log
 expect "one of them may come from an agent" 0 bento-pub router

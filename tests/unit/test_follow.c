@@ -79,14 +79,15 @@ static void deliver(const struct scene *s, size_t node, enum node_state state, e
 static void ends_with(int expected, const bool *watched, uint64_t seconds)
 {
     struct err e;
-    int status = -1;
+    struct followed followed;
     struct follow follow = {.remote = broker,
         .release = &release,
         .watched = watched,
         .seconds = seconds,
-        .name_width = 8};
-    must(follow_release(&follow, &status, &e), &e);
-    assert_int_equal(status, expected);
+        .name_width = 8,
+        .interrupt = -1};
+    must(follow_release(&follow, &followed, &e), &e);
+    assert_int_equal(followed.status, expected);
 }
 
 static void all_converged_ends_at_once(void **state)
