@@ -12,6 +12,7 @@
 
 #define POLL_MS 5000 // for the events that got lost; small beside what a switch takes
 #define DRAW_MS 1000
+#define STATE_WIDTH 14
 
 struct follower {
     bool seen, over;
@@ -63,8 +64,9 @@ static void say_step(
     char why[160];
     why_text(&follower->view, why, sizeof(why));
     if (!f->redraw.terminal || follower->over) {
-        redraw_say(&f->redraw, "%-*.*s  %s  %.1f s", f->follow->name_width, (int)node->name.len,
-            (const char *)node->name.at, why, (double)(clock_monotonic_ms() - f->start_ms) / 1000);
+        redraw_say(&f->redraw, "%-*.*s  %-*s  %.1f s", f->follow->name_width, (int)node->name.len,
+            (const char *)node->name.at, STATE_WIDTH, why,
+            (double)(clock_monotonic_ms() - f->start_ms) / 1000);
     }
 }
 
@@ -76,8 +78,8 @@ static void draw_nodes(struct following *f, uint64_t now_ms, bool heard)
         if (!f->follow->watched[i] || node->over || node->seen != heard) {
             continue;
         }
-        redraw_add(&f->redraw, "%-*.*s  %s  %" PRIu64 " s", f->follow->name_width,
-            (int)line->name.len, (const char *)line->name.at,
+        redraw_add(&f->redraw, "%-*.*s  %-*s  %" PRIu64 " s", f->follow->name_width,
+            (int)line->name.len, (const char *)line->name.at, STATE_WIDTH,
             heard ? view_state_word(node->view.state) : "nothing heard",
             (now_ms - (heard ? node->since_ms : f->start_ms)) / 1000);
     }

@@ -109,7 +109,7 @@ static bool read_number(const char *option, const char *text, uint64_t max, cons
     errno = 0;
     *number = strtoull(text, &end, 10);
     if (errno || *end || *text < '0' || *text > '9' || *number > max) {
-        return err_set(e, CODE_USAGE, "%s %s: %s", option, text, what);
+        return err_set(e, CODE_USAGE, "%s%s: %s", option, text, what);
     }
     return true;
 }
@@ -120,10 +120,10 @@ static bool read_numbers(struct pub *pub, struct err *e)
     pub->wait_seconds = WAIT_SECONDS;
     pub->gate_seconds = spec ? GATE_SECONDS : 0;
     return (!wait_text ||
-               read_number("--wait", wait_text, SECONDS_MAX, seconds, &pub->wait_seconds, e)) &&
+               read_number("--wait=", wait_text, SECONDS_MAX, seconds, &pub->wait_seconds, e)) &&
            (!gate_text ||
-               read_number("--gate", gate_text, SECONDS_MAX, seconds, &pub->gate_seconds, e)) &&
-           (!revert_text || read_number("--revert-to", revert_text, UINT64_MAX - 1,
+               read_number("--gate ", gate_text, SECONDS_MAX, seconds, &pub->gate_seconds, e)) &&
+           (!revert_text || read_number("--revert-to ", revert_text, UINT64_MAX - 1,
                                 "the number of a release, see --releases", &pub->revert_to, e)) &&
            jobs_parse(jobs_text, &pub->jobs, e);
 }

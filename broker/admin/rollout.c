@@ -79,13 +79,12 @@ void rollout_print_ways(const struct rollout *r)
     if (r->out < r->waves->count) {
         fprintf(stderr, "  go on    %s\n", r->again);
     }
-    if (!words.len) {
-        fprintf(stderr, "  go back  bento deploy --releases shows what there is for --revert-to\n");
-    } else if (r->replaced) {
+    if (r->replaced && words.len) {
         fprintf(stderr, "  go back  bento deploy%s%s --revert-to %" PRIu64 "%s\n",
             r->directory ? " -C " : "", r->directory ? r->directory : "", r->replaced,
             buf_text(&words));
     }
+    fprintf(stderr, "           bento deploy --releases lists what else there is to go back to\n");
 }
 
 // ---- one wave ----

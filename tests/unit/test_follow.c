@@ -44,7 +44,8 @@ static int tear_down_release(void **state)
     return tear_down(state);
 }
 
-static void deliver(const struct scene *s, size_t node, enum node_state state, enum code code)
+static void deliver_of(
+    const struct scene *s, uint64_t number, size_t node, enum node_state state, enum code code)
 {
     struct err e;
     char url[128];
@@ -52,7 +53,7 @@ static void deliver(const struct scene *s, size_t node, enum node_state state, e
     struct status status = {.seq = clock_unix_ns(),
         .time = clock_unix_s(),
         .epoch = 1,
-        .release = made->head.release,
+        .release = number,
         .speaks = 1,
         .state = state,
         .code = code};
@@ -74,6 +75,11 @@ static void deliver(const struct scene *s, size_t node, enum node_state state, e
     buf_clear(&request);
     buf_clear(&reply);
     buf_clear(&message);
+}
+
+static void deliver(const struct scene *s, size_t node, enum node_state state, enum code code)
+{
+    deliver_of(s, made->head.release, node, state, code);
 }
 
 static void ends_with(int expected, const bool *watched, uint64_t seconds)
@@ -138,19 +144,112 @@ static void reports_that_come_meanwhile_are_heard(void **state)
     assert_int_equal(pthread_join(reporter, NULL), 0);
 }
 
+// ---- waves
+
+// All nodes are in it.
+static void wave_ends(uint64_t gate_seconds, int interrupt, enum follow_end expected, int status,
+    struct followed *followed)
+{
+    struct err e;
+    struct follow follow = {.remote = broker,
+        .release = &release,
+        .watched = (const bool[]){true, true, true},
+        .seconds = 60,
+        .name_width = 8,
+        .interrupt = interrupt,
+        .wave = true,
+        .gate_seconds = gate_seconds};
+    must(follow_release(&follow, followed, &e), &e);
+    assert_int_equal(followed->end, expected);
+    assert_int_equal(followed->status, status);
+}
+
+static void converge(const struct scene *s)
+{
+    for (size_t i = 0; i < NODES; i++)
+        deliver(s, i, NODE_UP_TO_DATE, CODE_OK);
+}
+
+static void first_failure_ends_a_wave(void **state)
+{
+    struct followed followed;
+    deliver(*state, 1, NODE_ROLLED_BACK, CODE_CONNECTIVITY);
+    wave_ends(600, -1, FOLLOW_FAILED, 3, &followed);
+    assert_true(bytes_equal(followed.bad.name, release.roster.nodes[1].name));
+    assert_non_null(strstr(followed.why, "rolled back: CONNECTIVITY"));
+}
+
+static void wave_is_over_when_the_gate_is(void **state)
+{
+    struct followed followed;
+    converge(*state);
+    uint64_t start = clock_monotonic_ms();
+    wave_ends(1, -1, FOLLOW_DONE, 0, &followed);
+    assert_true(clock_monotonic_ms() - start >= 1000);
+}
+
+static void reboot_that_waits_does_not_hold_a_wave(void **state)
+{
+    struct followed followed;
+    converge(*state);
+    deliver(*state, 0, NODE_REBOOT_PENDING, CODE_OK);
+    wave_ends(0, -1, FOLLOW_DONE, 2, &followed);
+}
+
+static void *fail_later(void *scene)
+{
+    deliver(scene, 0, NODE_TRYING, CODE_OK);
+    deliver(scene, 0, NODE_ROLLED_BACK, CODE_HEALTH);
+    return NULL;
+}
+
+static void what_fails_in_the_gate_ends_the_wave(void **state)
+{
+    struct followed followed;
+    pthread_t reporter;
+    converge(*state);
+    assert_int_equal(pthread_create(&reporter, NULL, fail_later, *state), 0);
+    wave_ends(600, -1, FOLLOW_FAILED, 3, &followed);
+    assert_int_equal(pthread_join(reporter, NULL), 0);
+}
+
+static void foreign_release_ends_a_wave(void **state)
+{
+    struct followed followed;
+    deliver(*state, 0, NODE_UP_TO_DATE, CODE_OK);
+    deliver_of(*state, made->head.release + 1, 2, NODE_UP_TO_DATE, CODE_OK);
+    wave_ends(600, -1, FOLLOW_OVERTAKEN, 2, &followed);
+    assert_true(bytes_equal(followed.bad.name, release.roster.nodes[2].name));
+}
+
+static void who_wants_to_leave_may(void **state)
+{
+    struct followed followed;
+    int fds[2];
+    deliver(*state, 0, NODE_UP_TO_DATE, CODE_OK);
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(write(fds[1], "!", 1), 1);
+    wave_ends(600, fds[0], FOLLOW_INTERRUPTED, 2, &followed);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+#define T(test) cmocka_unit_test_setup_teardown(test, set_up_release, tear_down_release)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(
-            all_converged_ends_at_once, set_up_release, tear_down_release),
-        cmocka_unit_test_setup_teardown(
-            nodes_that_nobody_named_are_not_waited_for, set_up_release, tear_down_release),
-        cmocka_unit_test_setup_teardown(
-            one_that_rolled_back_is_a_failure, set_up_release, tear_down_release),
-        cmocka_unit_test_setup_teardown(
-            one_that_is_still_at_it_is_pending_at_the_deadline, set_up_release, tear_down_release),
-        cmocka_unit_test_setup_teardown(
-            reports_that_come_meanwhile_are_heard, set_up_release, tear_down_release),
+        T(all_converged_ends_at_once),
+        T(nodes_that_nobody_named_are_not_waited_for),
+        T(one_that_rolled_back_is_a_failure),
+        T(one_that_is_still_at_it_is_pending_at_the_deadline),
+        T(reports_that_come_meanwhile_are_heard),
+        T(first_failure_ends_a_wave),
+        T(wave_is_over_when_the_gate_is),
+        T(reboot_that_waits_does_not_hold_a_wave),
+        T(what_fails_in_the_gate_ends_the_wave),
+        T(foreign_release_ends_a_wave),
+        T(who_wants_to_leave_may),
     };
     assert_true(sodium_init() >= 0);
     return cmocka_run_group_tests(tests, NULL, NULL);
