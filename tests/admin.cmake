@@ -9,10 +9,6 @@ bento_unit_test(waves admin)
 bento_unit_test(change admin)
 bento_unit_test(plan admin)
 
-add_test(NAME admin/deploy COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/admin/deploy.sh)
-set_tests_properties(admin/deploy PROPERTIES LABELS admin TIMEOUT 300 SKIP_RETURN_CODE 77
-    ENVIRONMENT BENTO_BIN=${CMAKE_BINARY_DIR}/bin)
-
 add_test(NAME e2e/publish
     COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/admin/publish.sh $<TARGET_FILE_DIR:bento-broker>
     $<TARGET_FILE_DIR:bento-pub>)
@@ -30,7 +26,7 @@ bento_unit_test(pool admin rt)
 # What a person types. Label admin.
 add_test(NAME admin/help COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/admin/help.sh $<TARGET_FILE_DIR:bento>)
 set_tests_properties(admin/help PROPERTIES LABELS admin TIMEOUT 600)
-foreach(test repository signers build)
+foreach(test repository signers build deploy)
     add_test(NAME admin/${test} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/admin/${test}.sh)
     set_tests_properties(admin/${test} PROPERTIES LABELS admin TIMEOUT 900 SKIP_RETURN_CODE 77
         ENVIRONMENT BENTO_BIN=$<TARGET_FILE_DIR:bento>)

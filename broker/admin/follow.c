@@ -13,6 +13,7 @@
 #define POLL_MS 5000 // for the events that got lost; small beside what a switch takes
 #define DRAW_MS 1000
 #define STATE_WIDTH 14
+#define DRIFT_MS 30000
 
 struct follower {
     bool seen, over;
@@ -46,6 +47,14 @@ static void end(struct following *f, enum follow_end how)
     loop_stop(f->loop);
 }
 
+// A node that was at work on the release before ends that under the new head, and runs another path
+// than the new one's for a moment. So drift counts only if it stays.
+static bool is_over(const struct follower *node)
+{
+    return node->over &&
+           (node->view.state != VIEW_DRIFTED || clock_monotonic_ms() - node->since_ms >= DRIFT_MS);
+}
+
 // ---- what is shown ----
 
 static void why_text(const struct view *view, char *text, size_t room)
@@ -75,7 +84,7 @@ static void draw_nodes(struct following *f, uint64_t now_ms, bool heard)
     for (size_t i = 0; i < roster_of(f)->count; i++) {
         const struct follower *node = &f->nodes[i];
         const struct roster_node *line = &roster_of(f)->nodes[i];
-        if (!f->follow->watched[i] || node->over || node->seen != heard) {
+        if (!f->follow->watched[i] || is_over(node) || node->seen != heard) {
             continue;
         }
         redraw_add(&f->redraw, "%-*.*s  %-*s  %" PRIu64 " s", f->follow->name_width,
@@ -107,7 +116,7 @@ static void draw(void *context)
 // Nothing more comes by itself, and it is not bad. One that waits for a reboot is as far as it gets.
 static bool has_converged(const struct follower *node)
 {
-    return node->over && node->view.severity != SEVERITY_FAILING;
+    return is_over(node) && node->view.severity != SEVERITY_FAILING;
 }
 
 static void blame(struct following *f, size_t node, enum follow_end how)
@@ -144,7 +153,7 @@ static void check_wave(struct following *f)
             blame(f, i, FOLLOW_OVERTAKEN);
             return;
         }
-        if (node->over && node->view.severity == SEVERITY_FAILING) {
+        if (is_over(node) && node->view.severity == SEVERITY_FAILING) {
             blame(f, i, FOLLOW_FAILED);
             return;
         }
@@ -168,7 +177,7 @@ static void check_over(struct following *f)
         return;
     }
     for (size_t i = 0; i < roster_of(f)->count; i++) {
-        if (f->follow->watched[i] && !f->nodes[i].over) {
+        if (f->follow->watched[i] && !is_over(&f->nodes[i])) {
             return;
         }
     }
@@ -293,13 +302,13 @@ static int judge(struct following *f)
         if (!f->follow->watched[i]) {
             continue;
         }
-        if (!node->over || node->view.state == VIEW_AHEAD ||
+        if (!is_over(node) || node->view.state == VIEW_AHEAD ||
             node->view.severity == SEVERITY_PENDING) {
             result = result ? result : 2;
         } else if (node->view.severity == SEVERITY_FAILING) {
             result = 3;
         }
-        if (!node->over) {
+        if (!is_over(node)) {
             redraw_say(&f->redraw, "%-*.*s  not done yet: %s", f->follow->name_width,
                 (int)line->name.len, (const char *)line->name.at,
                 node->seen ? view_state_word(node->view.state) : "nothing heard");

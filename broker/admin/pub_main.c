@@ -30,45 +30,35 @@
 
 static const char *directory, *key_file, *action, *wait_text, *jobs_text, *spec, *gate_text,
     *revert_text;
-static bool wait_given, no_build, eval_only, retry, no_fallback, plan, fresh, all_or_nothing, list,
-    json;
+static bool wait_given, no_build, retry, no_fallback, plan, fresh, all_or_nothing, list, json;
 
 static const struct cli_option options[] = {
     {'C', "directory", "DIR", "the repository (default: BENTO_DIR, or here)", &directory, NULL},
-    {0, "plan", NULL, "say what would change, be sent and signed; send nothing", NULL, &plan},
-    {0, "wait", "[=SECONDS]", "follow until every named host has reported (default 1800 s)",
-        &wait_text, &wait_given},
-    {0, "waves", "SPEC", "one wave after the other: '@canary,10%,rest'; --wait: of each wave",
-        &spec, NULL},
-    {0, "gate", "SECONDS", "how long a wave must stay converged (default 600)", &gate_text, NULL},
+    {0, "plan", NULL, "say what would change, be sent and be signed", NULL, &plan},
+    {0, "wait", "[=SECONDS]", "follow until all have reported (default 1800 s)", &wait_text,
+        &wait_given},
+    {0, "waves", "SPEC", "in turn, each when the one before converged", &spec, NULL},
+    {0, "gate", "SECONDS", "… and stayed so for that long (default 600)", &gate_text, NULL},
     {0, "releases", NULL, "list the releases that the broker keeps", NULL, &list},
-    {0, "revert-to", "RELEASE", "give the named hosts what they had in that release", &revert_text,
-        NULL},
-    {0, "json", NULL, "with --plan or --releases: for programs", NULL, &json},
-    {0, "jobs", "N", "evaluations and builds at once (default: one a processor)", &jobs_text, NULL},
-    {0, "all-or-nothing", NULL, "stop at the first host that fails and publish nothing", NULL,
-        &all_or_nothing},
+    {0, "revert-to", "RELEASE", "give the hosts what they had in that release", &revert_text, NULL},
+    {0, "json", NULL, "--plan and --releases for programs", NULL, &json},
+    {0, "jobs", "N", "evaluations, builds at once (default: processors)", &jobs_text, NULL},
+    {0, "all-or-nothing", NULL, "one host fails: stop, publish nothing", NULL, &all_or_nothing},
     {0, "no-build", NULL, "take the expected path from evaluation alone", NULL, &no_build},
-    {0, "eval-only", NULL, NULL, NULL, &eval_only}, // --no-build
-    {0, "retry", NULL, "let the named hosts try again what they rolled back", NULL, &retry},
-    {0, "action", "ACTION", "switch, boot or dry (default: as fleet.nix says)", &action, NULL},
+    {0, "eval-only", NULL, NULL, NULL, &no_build},
+    {0, "retry", NULL, "let the hosts try again what they rolled back", NULL, &retry},
+    {0, "action", "ACTION", "switch, boot or dry (default: see fleet.nix)", &action, NULL},
     {0, "no-fallback", NULL, "forbid going back below this release", NULL, &no_fallback},
-    {0, "key", "FILE", "sign with this key (default: BENTO_KEY, the ssh-agent, ~/.ssh/id_*)",
-        &key_file, NULL},
-    {0, "fresh", NULL,
-        "take nothing over from the broker's release, whose signers are not ours any more", NULL,
-        &fresh},
+    {0, "key", "FILE", "sign with it (or BENTO_KEY, ssh-agent, ~/.ssh/id_*)", &key_file, NULL},
+    {0, "fresh", NULL, "all anew: the broker's release is of old signers", NULL, &fresh},
     {0},
 };
 
 static const struct cli cli = {
     .program = PROGRAM,
     .synopsis = "[HOST|GLOB|@TAG …]",
-    .purpose = "Builds hosts, seals their configurations, signs one release and uploads it. Only "
-               "the named hosts change.\n"
-               "VERBOSE=1 shows what Nix says.",
-    .example = "bento-pub --plan\nbento-pub --wait router '@edge'\n"
-               "bento-pub --waves '@canary,10%,rest' --gate 600",
+    .purpose = "Builds, seals, signs and publishes a release; only the named hosts change.",
+    .example = "bento-pub --plan router '@edge'\nbento-pub --waves '@canary,10%,rest' --gate 600",
     .options = options,
 };
 
@@ -266,7 +256,7 @@ static bool build(struct pub *pub, int *status, struct err *e)
         .cache = &pub->cache,
         .previous = previous,
         .action = action,
-        .eval_only = no_build || eval_only,
+        .eval_only = no_build,
         .retry = retry,
         .all_or_nothing = all_or_nothing,
         .jobs = pub->jobs};
