@@ -11,8 +11,8 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/bento-nixos.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 # Evaluation alone: no store, no settings of the machine's.
-export HOME="$work" NIX_CONF_DIR="$work" NIX_CONFIG='build-users-group ='
-unset NIX_PATH
+export HOME="$work" NIX_CONF_DIR="$work" NIX_REMOTE=dummy://
+unset NIX_PATH NIX_CONFIG
 failures=0
 
 fail() {

@@ -17,6 +17,7 @@ fi
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 mkdir "$work/nix"
 mount --bind "$work/nix" /nix
+unset NIX_REMOTE
 export NIX_CONFIG='sandbox = false
 build-users-group =
 substituters =
@@ -28,7 +29,7 @@ experimental-features = nix-command flakes'
 
 mkdir "$work/bento"
 find flake.nix CMakeLists.txt LICENSE README.md broker node proto nixos tests/nixos tests/lab/tor.sh -type f |
-    tar -c -T - | tar -x -C "$work/bento"
+    tar -c -T - | tar -x --no-same-owner -C "$work/bento"
 # with_nixpkgs NIX-COMMAND…
 with_nixpkgs() {
     nix "$@" --override-input nixpkgs "path:$work/bento/tests/nixos" --no-write-lock-file 2>"$work/said" && return
