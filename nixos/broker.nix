@@ -163,7 +163,7 @@ in
           pub = bento.optional types.str "Where it publishes (tcp://127.0.0.1:23686).";
           rep = bento.optional types.str "Where it answers nodes (tcp://127.0.0.1:23687).";
           admin = bento.optional bento.absolute "Socket for admins (/run/bento-broker/admin.sock).";
-          tick_seconds = bento.optional bento.seconds "Interval of its sign of life: the same as the nodes' (120).";
+          tick_seconds = bento.optional bento.seconds "Interval of its sign of life: the same as the nodes' (150).";
           idle_seconds = bento.optional (types.ints.between 10 86400)
             "After so long without a question a connection is closed (120).";
         };

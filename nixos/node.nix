@@ -143,11 +143,11 @@ in
           self_update_seconds = optional (types.ints.between 1 31622400)
             "Interval of self updates, for a host with a SELF_UPDATE file (86400).";
           kept_releases = optional (types.ints.between 1 100) "Configurations that are kept to go back to (3).";
-          poll_seconds = optional seconds "Interval of asking the broker and of reports (900).";
-          tick_seconds = optional seconds "Interval of the broker's sign of life: the same as the broker's (120).";
+          poll_seconds = optional seconds "Interval of asking the broker and of reports (1800).";
+          tick_seconds = optional seconds "Interval of the broker's sign of life: the same as the broker's (150).";
           page_port = optional (types.either (types.enum [ 0 ]) (types.ints.between 1024 65535))
             "Port of the page on localhost; 0: no page (51337).";
-          cache_port = optional types.port "Local port where the broker's binary cache is found, if a tunnel brings it (5000).";
+          cache_port = optional types.port "Local port where the broker's binary cache is found, if a tunnel brings it (23688).";
         };
       };
     };
