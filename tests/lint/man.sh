@@ -54,6 +54,9 @@ done
 page node/bento-apply.8 bento-apply
 page node/bento-node.8 bento-node
 page broker/bento-broker.8 bento-broker
+page broker/admin/bento-pub.1 bento-pub
+page broker/admin/bento-status.1 bento-status
+page broker/admin/bento.1 bento init add-host remove-host ssh signers build diff flake-update broker-config authorized-keys
 keys node/bento-node.json.5 node/config.c
 keys broker/bento-broker.8 broker/broker_main.c
 keys broker/admin/bento-fleet.nix.5 broker/admin/fleet.c
