@@ -225,6 +225,9 @@ static bool stay(struct watch *w, int *exit_status, struct err *e)
     }
     bool had_screen = w->screen;
     give_screen(w);
+    if (w->options->waits && live_trouble(w->live))
+        return err_set(
+            e, CODE_UNREACHABLE, "%s", live_trouble(w->live)); // an old report is no answer
     struct report *report = live_report(w->live);
     report_age(report, clock_unix_s());
     *exit_status = status_exit(&w->options->show, report);

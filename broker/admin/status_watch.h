@@ -14,5 +14,5 @@ struct status_watch {
     bool waits;       // --wait: ends by itself when nothing is pending, or
     uint64_t wait_ms; // after so long
 };
-// Fails as live_open() does. *exit_status: what the last report is worth.
+// Fails as live_open() does, and if the broker is gone when the wait is over. *exit_status: what the last report is worth.
 MUST_CHECK bool status_watch(const struct status_watch *options, int *exit_status, struct err *e);

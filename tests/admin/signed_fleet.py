@@ -26,6 +26,7 @@ def store_path(name, version="new"):
 class SignedFleet:
     def __init__(self, path, names, tags=None, ssh_names=()):
         self.path, self.names = path, list(names)
+        self.environment = {"XDG_CACHE_HOME": str(path / "cache")}  # where the newest release is remembered
         self.broker = Broker(path, [ADMIN.public])
         self.keys = {name: key(f"host {name}") for name in self.names}
         self.enrolled = list(self.names)
@@ -97,7 +98,7 @@ class SignedFleet:
     def run(self, *words, expected=None, **environment):
         done = subprocess.run(
             [binary("bento-status"), "-C", self.path, *words], text=True, capture_output=True, timeout=PATIENCE,
-            env={**os.environ, "XDG_CACHE_HOME": str(self.path / "cache"), **environment},
+            env={**os.environ, **self.environment, **environment},
         )  # fmt: skip
         assert "Sanitizer" not in done.stderr, done.stderr
         if expected is not None:

@@ -71,7 +71,7 @@ def plain(screen):
 def test_screens(size, width, request):
     """What is expected lies in screens/; a screen that is meant to change is taken from what this prints."""
     fleet = request.getfixturevalue(size)
-    with Terminal(fleet.path, width, 80, XDG_CACHE_HOME=fleet.path / "cache") as terminal:
+    with Terminal(fleet.path, width, 80, **fleet.environment) as terminal:
         seen = terminal.run(f"{binary('bento-status')} -C {fleet.path}")
     seen = plain(seen[: seen.rindex(PROMPT)])
     assert seen == (HERE / "screens" / f"{size}-{width}.txt").read_text(), seen
@@ -80,14 +80,14 @@ def test_screens(size, width, request):
 def test_colours_are_for_terminals(three):
     assert "\033" not in three.run(TERM="xterm").stdout
     for environment, colored in (({}, True), ({"NO_COLOR": "1"}, False)):
-        with Terminal(three.path, 80, 24, **environment) as terminal:
+        with Terminal(three.path, 80, 24, **three.environment, **environment) as terminal:
             terminal.run(f"{binary('bento-status')} -C {three.path}")
             assert ("\033[31mrolled back" in terminal.screen("-e")) is colored
 
 
 def test_watch(three):
     """It draws over the last screen, says what it hides, follows size and reports, and leaves the terminal as it was."""
-    with Terminal(three.path, 80, 10) as terminal:
+    with Terminal(three.path, 80, 10, **three.environment) as terminal:
         terminal.type(f"clear; {binary('bento-status')} -C {three.path} --watch", "Enter")
         hidden = terminal.sees("more lines: make the window larger")
         assert len(hidden.rstrip().split("\n")) == 10 and "3 machines" in hidden
@@ -115,7 +115,7 @@ def test_watch(three):
 
 
 def test_watch_lives_through_a_restart_of_the_broker(three):
-    with Terminal(three.path, 80, 24) as terminal:
+    with Terminal(three.path, 80, 24, **three.environment) as terminal:
         terminal.type(f"clear; {binary('bento-status')} -C {three.path} --watch", "Enter")
         terminal.sees("1 building")
         three.stop_broker()
@@ -130,7 +130,7 @@ def test_watch_lives_through_a_restart_of_the_broker(three):
 def following(fleet, *words):
     """bento-status --watch --json: gives a function that returns its next document."""
     process = subprocess.Popen([binary("bento-status"), "-C", fleet.path, "--watch", "--json", *words], text=True,
-                               stdout=subprocess.PIPE)  # fmt: skip
+                               stdout=subprocess.PIPE, env={**os.environ, **fleet.environment})  # fmt: skip
     try:
         yield process, lambda: json.loads(process.stdout.readline())
     finally:
@@ -165,6 +165,13 @@ def test_wait_outlives_the_broker(three):
         three.report("router")
         assert document()["nodes"][0]["state"] == "up-to-date"
         assert process.wait(PATIENCE) == 0
+
+
+def test_wait_that_ends_without_a_broker_is_an_error(three):
+    with following(three, "--wait=4", "router") as (process, document):
+        document()
+        three.stop_broker()
+        assert process.wait(PATIENCE) == 1
 
 
 def test_history_and_logs(three):
