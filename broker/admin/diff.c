@@ -19,7 +19,6 @@
 #include <unistd.h>
 
 #define PROGRAM "bento diff"
-#define ADMIN_SOCKET "/run/bento-broker/admin.sock"
 
 static const char *directory, *jobs_text;
 
@@ -62,9 +61,8 @@ static bool prepare(struct session *s, char **words, int count, struct err *e)
         return false;
     }
     s->chosen = xcalloc(s->fleet.node_count + 1, sizeof(*s->chosen));
-    const char *admin = s->fleet.admin ? s->fleet.admin : ADMIN_SOCKET;
     return select_nodes(&s->fleet, words, count, s->chosen, e) &&
-           remote_open(admin, &s->remote, e) &&
+           remote_open(s->fleet.admin, &s->remote, e) &&
            report_fetch(s->remote, &s->fleet, clock_unix_s(), &s->report, e);
 }
 
