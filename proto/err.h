@@ -47,6 +47,7 @@ _Noreturn void assert_failed(const char *condition, const char *file, int line);
     X(BUILD, "the build failed, or the path could not be substituted")                             \
     X(SWITCH, "switch-to-configuration failed")                                                    \
     X(UNITS, "units failed under the new system")                                                  \
+    X(SECRETS, "the secrets could not be installed, or their owner is unknown")                    \
     X(HEALTH, "a health command failed")                                                           \
     X(COMMIT, "the profile or the boot loader could not be written")                               \
     X(CONNECTIVITY, "the broker was not reached in the confirm window")                            \
