@@ -287,6 +287,11 @@ static void read_cache(struct conf_object *cache, struct fleet *fleet)
     bool forward = false;
     conf_need_text(cache, "key", &fleet->cache_key);
     conf_bool(cache, "forward", &forward);
+    conf_text(cache, "upload", &fleet->cache_upload);
+    if (conf_text(cache, "secret_key", &fleet->cache_secret_key) && !fleet->cache_upload) {
+        conf_fault(cache, "upload",
+            "is missing: where to copy the signed systems, as `nix copy --to` takes it");
+    }
     if (!conf_need_text(cache, "url", &fleet->cache_url) || !forward) {
         return;
     }

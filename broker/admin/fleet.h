@@ -50,6 +50,8 @@ struct fleet {
     const char *host_key; // the broker's sshd, a public key line
     const char *admin;    // path or ssh://…, for remote_open(); never NULL
     const char *cache_url, *cache_key, *broker_host;
+    // Where bento-pub copies systems to, and the file that it signs them with. NULL: somebody else does.
+    const char *cache_upload, *cache_secret_key;
     uint64_t
         cache_forward; // port of a cache that nodes reach through their tunnels; 0: by themselves
     size_t node_count;

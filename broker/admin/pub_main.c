@@ -11,6 +11,7 @@
 #include "select.h"
 #include "server.h"
 #include "sign.h"
+#include "substituter.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -484,7 +485,8 @@ static bool run(
     if (plan) {
         return show_plan(pub, json_out, e);
     }
-    return sign_all(pub, e) && upload(pub, e) && roll_out(pub, e);
+    return substituter_fill(&pub->assembly, e) && sign_all(pub, e) && upload(pub, e) &&
+           roll_out(pub, e);
 }
 
 static void pub_clear(struct pub *pub)

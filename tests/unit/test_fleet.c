@@ -1,5 +1,6 @@
 // The repository as data: what fleet.nix and nodes.json say, and what is an error in them.
 #include "fleet.h"
+#include "substituter.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -189,6 +190,38 @@ static void secrets_of_a_node_override_those_of_the_defaults(void **state)
     fleet_clear(&fleet);
 }
 
+static void copies_to(const char *cache, const char *expected)
+{
+    struct fleet fleet;
+    struct err e;
+    struct buf target = {0};
+    char rest[512];
+    snprintf(rest, sizeof(rest),
+        ", \"broker\": {\"cache\": {\"url\": \"http://c\", \"key\": \"c:k\", %s}}", cache);
+    if (!parse(rest, "", false, &fleet, &e)) {
+        fail_msg("%s", e.text);
+    }
+    substituter_target(&fleet, &target);
+    assert_string_equal(buf_text(&target), expected);
+    buf_clear(&target);
+    fleet_clear(&fleet);
+}
+
+static void cache_says_where_to_copy_and_how_to_sign(void **state)
+{
+    (void)state;
+    copies_to("\"upload\": \"ssh://c\"", "ssh://c");
+    copies_to("\"upload\": \"ssh://c\", \"secret_key\": \"k\"", "ssh://c");
+    copies_to("\"upload\": \"file:///c\"", "file:///c");
+    copies_to("\"upload\": \"file:///c\", \"secret_key\": \"/k/a b&c\"",
+        "file:///c?secret-key=/k/a%20b%26c");
+    copies_to("\"upload\": \"s3://c?region=x\", \"secret_key\": \"k\"",
+        "s3://c?region=x&secret-key=/fleet/k");
+    refuses(", \"broker\": {\"cache\": {\"url\": \"http://c\", \"key\": \"c:k\", "
+            "\"secret_key\": \"k\"}}",
+        "", "broker.cache.upload");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +234,7 @@ int main(void)
         cmocka_unit_test(bad_values_are_errors),
         cmocka_unit_test(no_signer_says_what_to_do),
         cmocka_unit_test(secrets_of_a_node_override_those_of_the_defaults),
+        cmocka_unit_test(cache_says_where_to_copy_and_how_to_sign),
     };
     return cmocka_run_group_tests(tests, make_keys, NULL);
 }
