@@ -200,7 +200,6 @@ in
       "d ${state}/spool 0755 root root -"
       "d ${state}/spool/in 0700 ${user} ${user} -"
       "d ${state}/spool/out 2750 root ${user} -"
-      "d ${secrets} 0755 root root -"
       "d ${floorFolder} 0755 root root -"
       "d ${gcroots} 0755 root root -"
       # Made by `bento-apply keys`, maybe before there was such an account.
@@ -223,12 +222,38 @@ in
         ExecStart = "${cfg.package}/bin/bento-apply";
         PrivateNetwork = true;
         RestrictAddressFamilies = [ "AF_UNIX" ];
-        # Folders and secrets for others, and what bento-node leaves in its own.
+        # Folders for others, and what bento-node leaves in its own.
         CapabilityBoundingSet = [ "CAP_CHOWN" "CAP_DAC_OVERRIDE" "CAP_FOWNER" "CAP_FSETID" ];
         # spool/out passes its group on (2750), so RestrictSUIDSGID= is not set.
-        ReadWritePaths = [ state secrets floorFolder gcroots ];
+        ReadWritePaths = [ state floorFolder gcroots ];
         SystemCallFilter = [ "@system-service" "~@resources" ];
       };
+    };
+
+    # At a boot there are none yet. Ordinary services start after basic.target, and so after this.
+    systemd.services.bento-secrets = {
+      description = "Bento: the secrets of the system that starts";
+      wantedBy = [ "basic.target" ];
+      before = [ "basic.target" ];
+      after = [ "local-fs.target" ];
+      unitConfig.DefaultDependencies = false;
+      unitConfig.ConditionPathExists = "/etc/bento/node.json";
+      unitConfig.RequiresMountsFor = [ state ];
+      stopIfChanged = false;
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        ExecStart = "${cfg.package}/bin/bento-apply secrets";
+      };
+    };
+    # In a switch they are there before; what belongs to a user who came with the new system is given to him here.
+    system.activationScripts.bento-secrets = {
+      deps = [ "users" "groups" ];
+      text = ''
+        if [ -e /run/current-system ] && [ -e /etc/bento/node.json ]; then
+          ${cfg.package}/bin/bento-apply secrets "$systemConfig" || true
+        fi
+      '';
     };
 
     systemd.services.bento-node = {

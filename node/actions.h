@@ -31,19 +31,24 @@ int action_update(const struct invocation *call);
 // check DIGEST NEW: that the new system's own bento-node runs, and the health commands, in order; again
 // and again until all pass or somebody ends it. check.c
 int action_check(const struct invocation *call);
-// try DIGEST ATTEMPT NEW [SPECIALISATION]: switch-to-configuration test, unless the trial has been
-// reverted already; then bento-node starts anew. Exit status of the switch, with 4 only for units
-// that had not failed before. trial.c
+// try DIGEST ATTEMPT NEW [SPECIALISATION]: the secrets, then switch-to-configuration test, unless the
+// trial has been reverted already; then bento-node starts anew. Exit status of the switch, with 4 only
+// for units that had not failed before; TRIED_SECRETS. trial.c
 int action_try(const struct invocation *call);
 // commit DIGEST ATTEMPT NEW OLD OLDPROFILE [boot]: profile, then boot loader; if that fails the old
 // ones are put back. With `boot` the new system need not run. trial.c
 int action_commit(const struct invocation *call);
-// revert DIGEST ATTEMPT OLD OLDPROFILE [now|deadman [SPECIALISATION]]: ends a switch that still
-// runs, brings back profile and system. The dead man's switch acts only if its own trial is on
+// revert DIGEST ATTEMPT OLD OLDPROFILE [now|deadman [SPECIALISATION [SECRETS]]]: ends a switch that
+// still runs, brings back profile, the secrets of the configuration SECRETS ("" unknown) and system. The dead man's switch acts only if its own trial is on
 // record and undecided. trial.c
 int action_revert(const struct invocation *call);
 // restore OLDPROFILE: profile and boot loader, for the reboot that comes next. trial.c
 int action_restore(const struct invocation *call);
+// install DIGEST: the secrets of the kept configuration, for owners that are known. secrets_cmd.c
+int action_install(const struct invocation *call);
+// secrets [TOPLEVEL]: sees to it that the secrets are there that the system needs which runs, or the one
+// that is about to. Early at a boot and whenever users may have come. secrets_cmd.c
+int action_secrets(const struct invocation *call);
 // reboot [kexec]: restarts the machine. reboot.c
 int action_reboot(const struct invocation *call);
 // due: does nothing; that it ended is what a calendar timer has to say. reboot.c

@@ -49,6 +49,7 @@ bool apply_in_trial(enum apply_state state)
     case APPLY_CHECKING:
     case APPLY_RETURNING:
     case APPLY_WAITING:
+    case APPLY_INSTALLING:
     case APPLY_STATE_COUNT:
         break;
     }
@@ -127,6 +128,7 @@ static void on_release(struct step *s)
     case APPLY_REVERTING:
     case APPLY_REBOOTING:
     case APPLY_RESTORING:
+    case APPLY_INSTALLING:
         a->next = *config;
         return;
     case APPLY_STATE_COUNT:
@@ -199,6 +201,7 @@ static void on_acked(struct step *s)
     case APPLY_REVERTING:
     case APPLY_REBOOTING:
     case APPLY_RESTORING:
+    case APPLY_INSTALLING:
         return;
     case APPLY_STATE_COUNT:
         break;
@@ -255,6 +258,9 @@ static void on_timer(struct step *s)
         return;
     case APPLY_RESTORING:
         way_restore_failed(s);
+        return;
+    case APPLY_INSTALLING:
+        way_install_failed(s, CODE_TIMEOUT);
         return;
     case APPLY_OBTAINING:
     case APPLY_WAITING:
@@ -345,6 +351,9 @@ static void resume(struct step *s)
         enter(s, APPLY_RESTORING, a->planned ? REBOOT_MS : COMMIT_MS);
         plan_add(s, a->planned ? EFFECT_REBOOT : EFFECT_RESTORE);
         break;
+    case APPLY_INSTALLING:
+        way_install(s);
+        break;
     case APPLY_STATE_COUNT:
         ASSERT(!"a state of the table");
     }
@@ -405,6 +414,7 @@ static void on_restart(struct step *s)
     case APPLY_CHECKING:
     case APPLY_RETURNING:
     case APPLY_WAITING:
+    case APPLY_INSTALLING:
         a->planned = false;
         if (must_prove(s)) {
             way_prove(s);
@@ -444,6 +454,12 @@ static bool is_guarded(const struct apply *a)
 {
     return a->state == APPLY_ARMING || a->state == APPLY_TRYING || a->state == APPLY_COMMITTING ||
            a->state == APPLY_REVERTING || (a->state == APPLY_CONFIRMING && !a->stays);
+}
+
+// In the other states, what is under way installs them, or has.
+static bool needs_secrets(const struct apply *a)
+{
+    return (!is_guarded(a) || a->state == APPLY_COMMITTING) && a->state != APPLY_INSTALLING;
 }
 
 // The rest of the journal was not understood, as after a revert from a newer bento: all that is
@@ -491,6 +507,9 @@ static void on_boot(struct step *s)
     }
     if (!is_guarded(a) && !plans(s, EFFECT_DISARM)) {
         plan_add(s, EFFECT_DISARM); // perhaps we died just before it
+    }
+    if (needs_secrets(a)) {
+        plan_add(s, EFFECT_SECRETS);
     }
 }
 
@@ -543,6 +562,8 @@ static void on_result(struct step *s)
         (ev->code == CODE_OK ? way_reverted : way_revert_failed)(s);
     } else if (ev->kind == EVENT_RESTORED && a->state == APPLY_RESTORING && !a->planned) {
         (ev->code == CODE_OK ? way_restored : way_restore_failed)(s);
+    } else if (ev->kind == EVENT_INSTALLED && a->state == APPLY_INSTALLING) {
+        way_installed(s);
     } else if (ev->kind == EVENT_FIRED && guarded) {
         way_revert(s, CODE_DEADMAN); // it is done, but a switch may have been started again since
     }
@@ -652,6 +673,7 @@ void apply_step(const struct apply *now, const struct apply_event *event, struct
     case EVENT_REVERTED:
     case EVENT_FIRED:
     case EVENT_RESTORED:
+    case EVENT_INSTALLED:
         on_result(&s);
         return;
     case APPLY_EVENT_COUNT:

@@ -25,6 +25,9 @@
 // - DISARM stops every dead man's switch of ours, started or about to start, and is fine with none:
 // BOOT plans it whenever
 //   no trial is under way.
+// - The secrets of a configuration are there before its system is switched to: TRY installs them, REVERT
+//   and the dead man's switch those of what they go back to (apply_secrets_of_old).
+// - SECRETS says nothing when it is done. INSTALL does nothing unless it can do all of it.
 // - OBTAIN begins an attempt: what the jobs of an earlier one left (a switch's exit status above
 // all) is forgotten, for the
 //   numbers begin at 1 again after a configuration was applied. CANCEL drops the result of the job,
@@ -60,7 +63,8 @@
     X(REBOOTING, "the machine was asked to restart into the installed system")                     \
     X(PROVING, "a system runs for the first time since its boot, and must be reached")             \
     X(RESTORING, "the system that booted last is made the boot default, then the machine "         \
-                 "restarts")
+                 "restarts")                                                                       \
+    X(INSTALLING, "what is asked for runs already, but its secrets may be new")
 
 #define APPLY_EVENTS(X)                                                                            \
     X(BOOT, "bento-apply starts")                                                                  \
@@ -74,6 +78,7 @@
     X(REVERTED, "the revert job ended")                                                            \
     X(FIRED, "the dead man's switch has brought back the old system")                              \
     X(RESTORED, "the restore job ended")                                                           \
+    X(INSTALLED, "the install job ended")                                                          \
     X(ACKED, "the collector has a status of ours")                                                 \
     X(QUEUED, "the report is on disk in the outbox")                                               \
     X(BEAT, "nothing was reported for a poll interval: the collector must hear that we live")      \
@@ -95,6 +100,8 @@
     X(REVERT, "start the revert job")                                                              \
     X(UPDATE, "start the update job: the applied configuration with its inputs updated")           \
     X(RESTORE, "start the restore job: profile and boot loader as they were")                      \
+    X(INSTALL, "start the install job: the secrets of the target, whose system runs")              \
+    X(SECRETS, "see to it that the secrets of what runs are there")                                \
     X(SCHEDULE, "have DUE come at the calendar time that the policy names")                        \
     X(REBOOT, "restart the machine")
 
@@ -237,19 +244,23 @@ struct apply_event {
     const char *specialisation;    // of running; "" if none
     bool reboot_needed; // kernel, initrd or modules of the profile are not the booted ones
     const struct apply_rules *rules;
-    // OBTAINED, ARMED, TRIED, CHECKED, COMMITTED, REVERTED, FIRED, RESTORED:
+    // OBTAINED, ARMED, TRIED, CHECKED, COMMITTED, REVERTED, FIRED, RESTORED, INSTALLED:
     uint8_t digest[HASH_BYTES];
     uint32_t attempt;
     // RELEASE: what it asks for
     const struct apply_config *config;
-    // REFUSED, OBTAINED, ARMED, CHECKED, COMMITTED, REVERTED, RESTORED: CODE_OK is success
+    // REFUSED, OBTAINED, ARMED, CHECKED, COMMITTED, REVERTED, RESTORED, INSTALLED: CODE_OK is
+    // success
     enum code code;
     const uint8_t *refused_hash; // REFUSED: SHA-256 of what was refused
     const char *path;            // OBTAINED
     bool boot_only;              // OBTAINED: it cannot be tried live (inhibitors, another init)
-    int status;                  // TRIED: exit status of the switch; -1: none was left
-    uint64_t seq;                // ACKED, QUEUED
+    int status;   // TRIED: exit status of the switch, or TRIED_SECRETS; -1: none was left
+    uint64_t seq; // ACKED, QUEUED
 };
+
+// The secrets could not be installed, or not for their owners.
+#define TRIED_SECRETS 65
 
 #define APPLY_PLAN_MAX 6
 struct apply_plan {
@@ -266,5 +277,11 @@ void apply_init(struct apply *apply);
 bool apply_in_trial(enum apply_state state);
 // True while the report must be acknowledged over a connection dialled after it was made.
 bool apply_is_reaching(const struct apply *apply);
+// Whose secrets a toplevel needs that runs or is about to: the configuration's digest, zeros for none.
+// Those of a trial as soon as it is on record. False: what is installed is right, whatever it is.
+bool apply_secrets_of(const struct apply *apply, const char *toplevel, const uint8_t boot_id[16],
+    uint8_t digest[HASH_BYTES]);
+// The same of what the trial goes back to. False: nothing but the trial is known.
+bool apply_secrets_of_old(const struct apply *apply, uint8_t digest[HASH_BYTES]);
 // Under what an attempt at this configuration is remembered.
 void apply_memory_key(const struct apply_config *config, uint8_t key[HASH_BYTES]);

@@ -268,7 +268,8 @@ static const struct {
     int (*run)(const struct invocation *);
 } steps[] = {{"obtain", action_obtain}, {"update", action_update}, {"check", action_check},
     {"try", action_try}, {"commit", action_commit}, {"revert", action_revert},
-    {"restore", action_restore}, {"reboot", action_reboot}, {"due", action_due}};
+    {"restore", action_restore}, {"install", action_install}, {"secrets", action_secrets},
+    {"reboot", action_reboot}, {"due", action_due}};
 #define STEP_COUNT (sizeof steps / sizeof steps[0])
 
 static size_t find_step(const char *name)
@@ -292,6 +293,7 @@ static int take_step(const struct config *config, int argc, char **argv)
 static const struct cli_command commands[] = {
     {"keys", "print the public lines of this machine, for bento add-host", NULL, NULL},
     {"bootstrap", "FILE: install what bento add-host wrote", NULL, NULL},
+    {"secrets", "[SYSTEM]: install the secrets of the system that runs", NULL, NULL},
     {"selfcheck", "ENVELOPE: would this machine believe that release?", NULL, NULL},
     {"verify", "a node's verdict about files (bento-apply verify --help)", NULL, NULL},
     {0},

@@ -15,6 +15,7 @@ struct step {
 #define SECOND_MS UINT64_C(1000)
 #define CHECK_MS (60 * SECOND_MS)       // one preflight attempt
 #define ARM_MS (120 * SECOND_MS)        // systemd may be executing itself anew
+#define INSTALL_MS (120 * SECOND_MS)    // looking up an owner may ask the network
 #define COMMIT_MS (10 * 60 * SECOND_MS) // boot loaders copy kernels onto slow disks
 #define REBOOT_MS (10 * 60 * SECOND_MS) // services may take their time to stop
 #define REVERT_RETRY_MS                                                                            \
@@ -72,6 +73,7 @@ void way_begin_update(struct step *s);
 void way_renew(struct apply *a, const struct apply_config *config);
 void way_obtain(struct step *s);
 void way_obtained(struct step *s);
+void way_commit_untried(struct step *s);
 void way_check(struct step *s);
 void way_arm(struct step *s);
 void way_armed(struct step *s);
@@ -95,6 +97,11 @@ void way_revert_failed(struct step *s);
 void way_try_again(struct step *s); // the same target, another attempt
 void way_returned_in_vain(struct step *s);
 void way_reached_again(struct step *s); // WAITING
+
+// What runs is what is asked for: only its secrets may be new. apply_secrets.c
+void way_install(struct step *s);
+void way_installed(struct step *s);
+void way_install_failed(struct step *s, enum code code);
 
 void way_reboot_maybe(struct step *s);
 void way_prove(struct step *s);

@@ -203,12 +203,11 @@ static void must_boot(struct apply *a)
     a->target.action = ACTION_BOOT;
 }
 
-// Without a profile there is nothing to go back to.
-static void commit_untried(struct step *s)
+void way_commit_untried(struct step *s)
 {
     struct apply *a = s->a;
-    if (s->ev->profile[0] == '\0') {
-        way_fail(s, CODE_CONFIG);
+    if (s->ev->profile[0] == '\0') { // there is nothing to go back to
+        way_install_failed(s, CODE_CONFIG);
         return;
     }
     record_trial(s);
@@ -242,10 +241,11 @@ void way_obtained(struct step *s)
     }
     // Somebody switched to it by hand. What runs since an attempt of ours was not confirmed.
     bool trusted = runs(s, a->target.path) && !a->unconfirmed;
-    if (trusted && is_profile(s, a->target.path)) {
-        way_applied(s);
-    } else if ((trusted && a->attempt == 1) || a->target.action == ACTION_BOOT) {
-        commit_untried(s);
+    bool untried = trusted && (is_profile(s, a->target.path) || a->attempt == 1);
+    if (untried) {
+        way_install(s);
+    } else if (a->target.action == ACTION_BOOT) {
+        way_commit_untried(s);
     } else if (a->cut_off) {
         way_arm(s); // nobody can be reached anyway, and this may be the remedy
     } else {
@@ -311,6 +311,9 @@ void way_tried(struct step *s)
     if (s->ev->status == SWITCH_REBOOT && !runs(s, a->target.path)) {
         must_boot(a);
         way_commit(s);
+        plan_add(s, EFFECT_SECRETS); // it goes on with its own
+    } else if (s->ev->status == TRIED_SECRETS) {
+        way_revert(s, CODE_SECRETS);
     } else if (!runs(s, a->target.path) || (s->ev->status != 0 && !units_failed)) {
         way_revert(s, CODE_SWITCH);
     } else if (units_failed && a->target.unit_failures == UNIT_FAILURES_ROLLBACK) {

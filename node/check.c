@@ -2,6 +2,7 @@
 #include "actions.h"
 
 #include "kept.h"
+#include "secrets.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -63,9 +64,21 @@ static bool run_one(const struct config *config, const struct argv *command)
     return status == 0;
 }
 
-static bool is_well(const struct invocation *call, const struct meta *meta)
+// They were installed, but perhaps for nobody: a system that was booted brings its users along only then.
+static bool secrets_are_owned(const struct bundle *bundle)
 {
-    bool ok = node_is_new(call->config, call->argv[1]);
+    struct err e;
+    bool owned = secrets_check_owners(bundle, &e);
+    if (!owned) {
+        fprintf(stderr, "%s\n", e.text);
+    }
+    return owned;
+}
+
+static bool is_well(const struct invocation *call, const struct bundle *bundle)
+{
+    const struct meta *meta = &bundle->meta;
+    bool ok = node_is_new(call->config, call->argv[1]) && secrets_are_owned(bundle);
     for (size_t i = 0; i < meta->health_count && ok; i++) {
         ok = run_one(call->config, &meta->health[i]);
     }
@@ -85,7 +98,7 @@ int action_check(const struct invocation *call)
         return 1;
     }
     // What has just been started may take a while; the end of the window ends us.
-    while (!is_well(call, &opened.bundle.meta)) {
+    while (!is_well(call, &opened.bundle)) {
         nanosleep(&(struct timespec){.tv_sec = ROUND_SECONDS}, NULL);
     }
     opened_clear(&opened);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define OBTAIN_MS (24ull * 3600 * 1000) // builds take hours on a phone
+#define SECRETS_MS (60ull * 1000)
 #define CHECK_MS (10ull * 60 * 1000)
 
 #define WORDS_MAX 12
@@ -26,7 +27,7 @@ struct command {
     struct job_spec spec;
     size_t count;
     const char *words[WORDS_MAX + 1];
-    char digest[HASH_HEX_BYTES], attempt[NUMBER_BYTES], variant[PATH_MAX];
+    char digest[HASH_HEX_BYTES], attempt[NUMBER_BYTES], variant[PATH_MAX], secrets[HASH_HEX_BYTES];
     struct buf calendar;
 };
 
@@ -80,6 +81,12 @@ static struct job_key current_key(const struct agent *agent)
     struct job_key key = {.attempt = agent->apply.attempt};
     memcpy(key.digest, agent->apply.target.digest, HASH_BYTES);
     return key;
+}
+
+// SECRETS is about what runs, and its end no result that is waited for.
+static struct job_key key_of(const struct agent *agent, enum apply_effect effect)
+{
+    return effect == EFFECT_SECRETS ? (struct job_key){0} : current_key(agent);
 }
 
 // The policy of the applied configuration, as its bundle says it; *text holds what it borrows.
@@ -204,6 +211,17 @@ static void command_revert(struct command *command, const struct agent *agent, b
     add(command, trial->old_profile);
     add(command, deadman ? "deadman" : "now");
     add(command, trial->specialisation);
+    uint8_t secrets[HASH_BYTES];
+    if (apply_secrets_of_old(&agent->apply, secrets)) {
+        hex_encode(secrets, HASH_BYTES, command->secrets);
+    }
+    add(command, command->secrets);
+}
+
+static void command_install(struct command *command, const struct agent *agent)
+{
+    command_init(command, agent, JOB_SECRETS, "install", SECRETS_MS);
+    add(command, command->digest);
 }
 
 static void command_restore(struct command *command, const struct agent *agent)
@@ -262,6 +280,12 @@ static bool command_of(
     case EFFECT_RESTORE:
         command_restore(command, agent);
         return true;
+    case EFFECT_INSTALL:
+        command_install(command, agent);
+        return true;
+    case EFFECT_SECRETS:
+        command_init(command, agent, JOB_SECRETS, "secrets", SECRETS_MS);
+        return true;
     case EFFECT_REBOOT:
         command_reboot(command, agent);
         return true;
@@ -283,7 +307,7 @@ static bool start_job(struct agent *agent, enum apply_effect effect, struct err 
     bool ok = command_of(&command, agent, effect, e);
     if (ok) {
         char **environment CLEANUP(environment_free) = environment_new(agent->config, NULL);
-        command.spec.key = current_key(agent);
+        command.spec.key = key_of(agent, effect);
         command.spec.argv = command.words;
         command.spec.env = (const char *const *)environment;
         ok = jobs_start(agent->jobs, &command.spec, e);
@@ -311,6 +335,8 @@ static enum job_kind job_of(enum apply_effect effect)
         [EFFECT_REVERT] = JOB_REVERT,
         [EFFECT_UPDATE] = JOB_UPDATE,
         [EFFECT_RESTORE] = JOB_RESTORE,
+        [EFFECT_INSTALL] = JOB_SECRETS,
+        [EFFECT_SECRETS] = JOB_SECRETS,
         [EFFECT_SCHEDULE] = JOB_DUE,
         [EFFECT_REBOOT] = JOB_REBOOT};
     return kinds[effect];
@@ -330,7 +356,7 @@ void effect_started(void *context, enum job_kind kind, const struct job_key *key
 static void start_or_fail(struct agent *agent, enum apply_effect effect)
 {
     struct err e;
-    struct job_key key = current_key(agent);
+    struct job_key key = key_of(agent, effect);
     if (start_job(agent, effect, &e)) {
         return;
     }
@@ -370,13 +396,18 @@ void effect_start(struct agent *agent, enum apply_effect effect)
         start_or_fail(agent, effect);
         return;
     case EFFECT_REBOOT: // again, if an earlier one did not happen
-        jobs_forget(agent->jobs, JOB_REBOOT);
+    case EFFECT_INSTALL:
+    case EFFECT_SECRETS:
+        jobs_forget(agent->jobs, job_of(effect));
+        start_or_fail(agent, effect);
+        return;
+    case EFFECT_TRY: // installs others, and may not be overtaken
+        jobs_stop(agent->jobs, JOB_SECRETS);
         start_or_fail(agent, effect);
         return;
     case EFFECT_OBTAIN:
     case EFFECT_UPDATE:
     case EFFECT_ARM:
-    case EFFECT_TRY:
     case EFFECT_CHECK:
     case EFFECT_COMMIT:
     case EFFECT_RESTORE:
@@ -456,6 +487,7 @@ void effect_ended(void *context, enum job_kind kind, const struct job_record *re
         [JOB_COMMIT] = EVENT_COMMITTED,
         [JOB_REVERT] = EVENT_REVERTED,
         [JOB_RESTORE] = EVENT_RESTORED,
+        [JOB_SECRETS] = EVENT_INSTALLED,
         [JOB_DUE] = EVENT_DUE};
     bool ended = record->state == JOB_STATE_ENDED;
     int status = ended ? record->status : -1;
@@ -471,7 +503,7 @@ void effect_ended(void *context, enum job_kind kind, const struct job_record *re
     }
     struct queued_event *queued = result(agent, events[kind], &record->key);
     queued->event.status = status;
-    queued->event.code = status == 0 ? CODE_OK : CODE_IO;
+    queued->event.code = status == 0 ? CODE_OK : kind == JOB_SECRETS ? CODE_SECRETS : CODE_IO;
     if (kind == JOB_OBTAIN || kind == JOB_UPDATE) {
         add_toplevel(agent, queued, kind, record, status);
     } else if (kind == JOB_DUE) {

@@ -23,6 +23,7 @@
     X(COMMIT, "commit")                                                                            \
     X(REVERT, "revert")                                                                            \
     X(RESTORE, "restore")                                                                          \
+    X(SECRETS, "secrets")                                                                          \
     X(REBOOT, "reboot")                                                                            \
     X(DUE, "due")
 #define JOB_ENUM(name, word) JOB_##name,

@@ -274,6 +274,22 @@ bool journal_open(struct journal *journal, int dir, struct apply *apply, struct 
     return true;
 }
 
+bool journal_look(int dir, struct apply *apply, struct err *e)
+{
+    struct slots slots;
+    struct buf record CLEANUP(buf_clear) = {0};
+    apply_init(apply);
+    if (!fs_exists(dir, "journal")) {
+        return err_set(e, CODE_NONE, "there is no journal"); // opening would make it
+    }
+    if (!slots_open(&slots, dir, "journal", JOURNAL_BYTES_MAX, e)) {
+        return err_wrap(e, "journal");
+    }
+    bool read = slots_read(&slots, &record, e);
+    slots_close(&slots);
+    return read && (journal_decode(buf_bytes(&record), apply, e) || err_wrap(e, "journal"));
+}
+
 bool journal_write(struct journal *journal, const struct apply *apply, struct err *e)
 {
     struct buf record CLEANUP(buf_clear) = {0};

@@ -19,6 +19,9 @@ struct journal {
 // record that cannot be read is logged and started from scratch, with its trial if that can be
 // read.
 MUST_CHECK bool journal_open(struct journal *journal, int dir, struct apply *apply, struct err *e);
+// For others than its owner: reads it as it is at this moment. NONE if nothing was ever recorded; after
+// another failure *apply is initial but for the trial, if that can be read.
+MUST_CHECK bool journal_look(int dir, struct apply *apply, struct err *e);
 // Durable when it returns true. Writes nothing if *apply is what is on disk already.
 MUST_CHECK bool journal_write(struct journal *journal, const struct apply *apply, struct err *e);
 void journal_close(struct journal *journal);

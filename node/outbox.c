@@ -34,6 +34,9 @@ static enum job_kind job_behind(const struct agent *agent, const struct apply_re
         {CODE_HEALTH, JOB_CHECK},
         {CODE_COMMIT, JOB_COMMIT},
     };
+    if (report->code == CODE_SECRETS) { // of a trial, or of a system that runs already
+        return report->state == NODE_FAILED ? JOB_SECRETS : JOB_TRY;
+    }
     if (report->state == NODE_DRY) {
         return JOB_OBTAIN;
     }

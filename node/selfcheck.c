@@ -16,21 +16,8 @@
 // was tried how often.
 static bool check_journal(int dir, struct err *e)
 {
-    struct slots slots;
     struct apply apply;
-    struct buf record CLEANUP(buf_clear) = {0};
-    if (!fs_exists(dir, "journal")) {
-        return true; // opening would make it
-    }
-    if (!slots_open(&slots, dir, "journal", JOURNAL_BYTES_MAX, e)) {
-        return false;
-    }
-    bool read = slots_read(&slots, &record, e);
-    slots_close(&slots);
-    if (!read) {
-        return e->code == CODE_NONE;
-    }
-    return journal_decode(buf_bytes(&record), &apply, e) ? true : err_wrap(e, "journal");
+    return journal_look(dir, &apply, e) || e->code == CODE_NONE;
 }
 
 // Tickets are for the identity that has run until now.

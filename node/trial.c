@@ -4,8 +4,10 @@
 
 #include "decision.h"
 
+#include "apply.h"
 #include "failed_units.h"
 #include "fs.h"
+#include "secrets.h"
 #include "system.h"
 
 #include <fcntl.h>
@@ -26,6 +28,7 @@ struct trial {
     struct job_key key;
     const char *new_path, *old_path, *old_profile;
     const char *specialisation; // "" for none
+    const char *secrets;        // digest of the configuration whose they are; "" if unknown
     bool boot;                  // commit: for the next boot, it need not run
 };
 
@@ -130,7 +133,14 @@ static int try(struct trial *t, struct err *e)
     if (has_systemd() && !units_failed(t->config, &before)) {
         fprintf(stderr, "it is not known which units had failed before\n");
     }
+    if (!secrets_install_of(t->config, t->secrets, OWNERS_MAY_COME, e)) {
+        return TRIED_SECRETS;
+    }
     int status = switch_variant(t, t->new_path, NULL);
+    // Again: users have come and gone.
+    if (runs(t, t->new_path) && !secrets_install_of(t->config, t->secrets, OWNERS_KNOWN, e)) {
+        return TRIED_SECRETS;
+    }
     err_set(e, CODE_SWITCH, "switch-to-configuration ended with %d", status);
     if (status == SWITCH_EXIT_UNITS) {
         status = judge_units(t, &before);
@@ -143,13 +153,14 @@ static int try(struct trial *t, struct err *e)
 
 int action_try(const struct invocation *call)
 {
-    struct trial t = {.state = -1, .lock = -1, .specialisation = ""};
+    struct trial t = {.state = -1, .lock = -1, .specialisation = "", .secrets = ""};
     struct err e;
     if (call->argc != 3 && call->argc != 4) {
         fprintf(stderr, "usage: bento-apply try DIGEST ATTEMPT NEW [SPECIALISATION]\n");
         return 64;
     }
     t.new_path = call->argv[2];
+    t.secrets = call->argv[0];
     if (call->argc == 4) {
         t.specialisation = call->argv[3];
     }
@@ -186,7 +197,7 @@ static int commit(struct trial *t, struct err *e)
 
 int action_commit(const struct invocation *call)
 {
-    struct trial t = {.state = -1, .lock = -1, .specialisation = ""};
+    struct trial t = {.state = -1, .lock = -1, .specialisation = "", .secrets = ""};
     struct err e;
     t.boot = call->argc == 6 && strcmp(call->argv[5], "boot") == 0;
     if (call->argc != 5 && !t.boot) {
@@ -225,6 +236,19 @@ static void end_job(const struct trial *t, enum job_kind kind)
     fd_closep(&jobs);
 }
 
+// The old system is better off without its secrets than not back.
+static void bring_back_secrets(const struct trial *t)
+{
+    char digest[HASH_HEX_BYTES], own[HASH_HEX_BYTES];
+    struct err e;
+    hex_encode(t->key.digest, HASH_BYTES, own);
+    snprintf(digest, sizeof digest, "%s", t->secrets);
+    bool known = digest[0] != '\0' || secrets_find(t->config, t->old_path, own, digest, &e);
+    if (!known || !secrets_install_of(t->config, digest, OWNERS_MAY_COME, &e)) {
+        fprintf(stderr, "%s\n", e.text);
+    }
+}
+
 static int revert(struct trial *t, bool deadman, struct err *e)
 {
     if (deadman && !may_fire(t, e)) {
@@ -246,7 +270,9 @@ static int revert(struct trial *t, bool deadman, struct err *e)
     installed = installed || install(t, t->old_profile);
     // Also if it is the current one: a switch that was ended in the middle has stopped units
     // already.
+    bring_back_secrets(t);
     int status = switch_variant(t, t->old_path, "NIXOS_NO_CHECK=1");
+    bring_back_secrets(t); // for users that are back
     restart_node(t);
     if (!runs(t, t->old_path)) {
         err_set(e, CODE_SWITCH, "%s is not back, switch-to-configuration ended with %d",
@@ -263,18 +289,21 @@ static int revert(struct trial *t, bool deadman, struct err *e)
 
 int action_revert(const struct invocation *call)
 {
-    struct trial t = {.state = -1, .lock = -1, .specialisation = ""};
+    struct trial t = {.state = -1, .lock = -1, .specialisation = "", .secrets = ""};
     struct err e;
-    if (call->argc < 4 || call->argc > 6) {
+    if (call->argc < 4 || call->argc > 7) {
         fprintf(stderr, "usage: bento-apply revert DIGEST ATTEMPT OLD OLDPROFILE [now|deadman "
-                        "[SPECIALISATION]]\n");
+                        "[SPECIALISATION [SECRETS]]]\n");
         return 64;
     }
     t.old_path = call->argv[2];
     t.old_profile = call->argv[3];
     bool deadman = call->argc > 4 && strcmp(call->argv[4], "now") != 0;
-    if (call->argc == 6) {
+    if (call->argc > 5) {
         t.specialisation = call->argv[5];
+    }
+    if (call->argc > 6) {
+        t.secrets = call->argv[6];
     }
     int status = trial_open(call, &t, &e) ? revert(&t, deadman, &e) : 1;
     return trial_close(&t, status, &e);
@@ -282,7 +311,8 @@ int action_revert(const struct invocation *call)
 
 int action_restore(const struct invocation *call)
 {
-    struct trial t = {.config = call->config, .state = -1, .lock = -1, .specialisation = ""};
+    struct trial t = {
+        .config = call->config, .state = -1, .lock = -1, .specialisation = "", .secrets = ""};
     struct err e;
     if (call->argc != 1) {
         fprintf(stderr, "usage: bento-apply restore OLDPROFILE\n");

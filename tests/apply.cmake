@@ -1,9 +1,10 @@
 # tests/apply: a node that cannot be bricked. One scenario a script, on a node with the machine's systemd.
 foreach(test upgrade bento hang network crash units full suspend reboot next_boot self_update classic specialisation fallback garbage
-    rotation)
+    rotation secrets)
     bento_e2e_test(${test} ${CMAKE_CURRENT_LIST_DIR}/apply/${test}.sh 900)
     set_tests_properties(e2e/${test} PROPERTIES LABELS "e2e;apply")
 endforeach()
+set_tests_properties(e2e/secrets PROPERTIES LABELS "e2e;apply;admin")
 
 # Jobs, and bento-apply as a service: each boots a host of its own.
 foreach(test job_systemd service)
@@ -24,3 +25,7 @@ foreach(test kill_verify kill_intake kill_life kill_job kill_commit kill_revert 
     power_cut_collector crash_loop)
     bento_crash_test(${test})
 endforeach()
+
+# A binary cache between the admin and the nodes.
+bento_e2e_test(cache ${CMAKE_CURRENT_LIST_DIR}/admin/cache.sh 900)
+set_tests_properties(e2e/cache PROPERTIES LABELS "e2e;admin")

@@ -2,7 +2,7 @@
 the new system is switched to once, confirmed and committed."""
 import kill
 import machine
-from life import Life, until_killed_or_applied
+from life import Life, secret_of, until_killed_or_applied
 
 # Not BENTO_LONG: before every sixth record in the journal, and before some of the syncs in between.
 NAMES = None if kill.LONG else ["pwrite64", "fsync"]
@@ -23,6 +23,7 @@ def main():
             life.node.stop()
         assert m.ends() == (life.new,) * 3
         assert m.switched(life.new, "test") == 1
+        assert m.secrets() == {"db": secret_of(life.new)}
         assert {s["attempt"] for s in life.said if s["state"] == "trying"} <= {1}
         assert set(life.node.floors()) == {(new.epoch, new.number, new.head_hash)}
         assert machine.leftovers(life.node.state) == []

@@ -10,8 +10,13 @@ import machine
 from forge import Configuration, World, sha256, ticket
 
 
+def secret_of(system):
+    return b"secret of " + system.encode()
+
+
 def configuration(system):
-    return Configuration(meta={"attribute": "me", "host": "me", "expected": system}, with_tree=False)
+    return Configuration(meta={"attribute": "me", "host": "me", "expected": system}, with_tree=False,
+                         secrets=[["db", "root", "root", 0o400, secret_of(system)]])
 
 
 class Life:

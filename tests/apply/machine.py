@@ -19,6 +19,7 @@ MKSYSTEM = os.path.join(os.environ["LAB_PROJECT"], "tests/fleet/utils/mksystem.n
 PROFILE = "/nix/var/nix/profiles/system"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 BOOT_ENTRY = "/boot/loader/entries/nixos.conf"
+SECRETS = "/run/bento-secrets"
 SWITCH_LOG = "/run/bento-test/switch.log"
 
 
@@ -79,7 +80,7 @@ class Machine:
     def power_off(self):
         self.end_processes()
         for place in (BOOT_ID, "/run", "/boot", "/nix"):
-            run("umount", place)
+            run("umount", "--recursive", place)  # also what bento-apply mounts below /run
 
     def boot(self):
         """What the boot loader and stage 2 do with the default entry."""
@@ -157,6 +158,14 @@ class Machine:
         os.symlink(self.saved_runs, "/run/current-system")
         if os.path.exists(SWITCH_LOG):
             os.unlink(SWITCH_LOG)
+        if os.path.lexists(SECRETS):
+            os.unlink(SECRETS)
+            run("umount", SECRETS + ".d")
+
+    def secrets(self):
+        """{name: content} of those that are installed."""
+        names = os.listdir(SECRETS) if os.path.lexists(SECRETS) else []
+        return {name: lab.read(os.path.join(SECRETS, name)) for name in names}
 
 
 class Node(lab.Daemon):
@@ -168,7 +177,7 @@ class Node(lab.Daemon):
 
     def write_config(self, **more):
         self.state, self.floor_copy = os.path.join(self.machine.disk, "state"), "/nix/var/bento/floor"
-        super().write_config(profile=PROFILE, current_system="/run/current-system", booted_system="/run/booted-system",
+        super().write_config(profile=PROFILE, secrets=SECRETS, current_system="/run/current-system", booted_system="/run/booted-system",
                              path="/run/current-system/sw/bin:" + os.environ["PATH"], **self.more, **more)
 
     def journal(self):
@@ -215,7 +224,7 @@ def decision_read(path):
 
 
 STATES = ["IDLE", "OBTAINING", "CHECKING", "ARMING", "TRYING", "CONFIRMING", "COMMITTING", "REVERTING", "RETURNING", "WAITING",
-          "REBOOTING", "PROVING", "RESTORING"]
+          "REBOOTING", "PROVING", "RESTORING", "INSTALLING"]
 
 
 class Journal:

@@ -123,7 +123,6 @@ rec {
       holds = result: line "ReadWritePaths=/persist/bento" (unit result "bento-node")
         && line "User=link" (unit result "bento-node")
         && line "d /persist/bento/spool/out 2750 root link -" result.tmpfiles
-        && line "d /run/secrets-of-bento 0755 root root -" result.tmpfiles
         && line "d /nix/var/nix/gcroots/other 0755 root root -" result.tmpfiles
         && line "ReadWritePaths=/nix/var/other" (unit result "bento-apply") && result.config.services.tor.client.enable;
     };

@@ -27,6 +27,7 @@ let
       wantedBy = texts;
       wants = texts;
       after = texts;
+      before = texts;
       unitConfig = section;
       startLimitIntervalSec = option (types.nullOr types.int) null;
       restartTriggers = option (types.listOf types.unspecified) [ ];
@@ -76,6 +77,7 @@ let
       nix.nixPath = texts;
       nix.package = option types.package pkgs.nix;
       nix.settings = free;
+      system.activationScripts = option (types.attrsOf types.unspecified) { };
       system.autoUpgrade.enable = switch;
       services.openssh = {
         enable = switch;
@@ -115,7 +117,7 @@ let
   unit = service: ''
     [Unit]
     ${lines (list "Description" (lib.optional (service.description != "") service.description) // list "Wants" service.wants
-      // list "After" service.after // list "X-Restart-Triggers" service.restartTriggers // service.unitConfig
+      // list "After" service.after // list "Before" service.before // list "X-Restart-Triggers" service.restartTriggers // service.unitConfig
       // lib.optionalAttrs (service.startLimitIntervalSec != null) { StartLimitIntervalSec = service.startLimitIntervalSec; })}
     [Service]
     Environment="PATH=${lib.makeBinPath (service.path ++ pkgs.systemPath)}"

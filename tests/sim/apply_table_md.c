@@ -27,7 +27,7 @@ enum fact { FACT_BOOT, FACT_JOURNAL, FACT_CODE, FACT_OBTAINED, FACT_STATUS, FACT
     FACT_KNOWN, FACT_KIND, FACT_LIVE, FACT_PLANNED, FACT_POLICY, FACT_RESORT, FACT_UPDATES, FACT_REBOOT, FACT_QUEUED, FACT_COUNT };
 // Their values, as far as the code below needs names for them; 0 is the usual one.
 enum { OBTAINED_BUILD = 1, OBTAINED_UNWANTED, OBTAINED_OTHER };
-enum { STATUS_UNITS = 1, STATUS_ROLLBACK, STATUS_REBOOT };
+enum { STATUS_UNITS = 1, STATUS_ROLLBACK, STATUS_REBOOT, STATUS_SECRETS };
 enum { REVERTED_THIRD = 2 };
 enum { ASKED_FRESH, ASKED_APPLIED, ASKED_JUDGED, ASKED_USED_UP, ASKED_NONE, ASKED_SAME };
 enum { REST_APPLIED, REST_FAILED, REST_BUILD, REST_NEXT };
@@ -51,7 +51,8 @@ static const struct {
     [FACT_CODE] = {{"OK", "failed"}, {0}},
     [FACT_OBTAINED] = {{"OK", "BUILD", "EXPECTED or LOCKOUT", "another code"}, {"failed"}},
     [FACT_STATUS] = {{"status 0", "units failed (status 4), tolerated",
-                         "units failed (status 4), roll back", "status 100", "another status"},
+                         "units failed (status 4), roll back", "status 100", "the secrets failed",
+                         "another status"},
         {0}},
     [FACT_REVERTED] = {{"OK", "failed", "failed for the third time"},
         {[REVERTED_THIRD] = "not failed three times"}},
@@ -142,7 +143,7 @@ static bool has_meaning(enum fact fact, enum apply_state state, enum apply_event
         return kind == EVENT_BOOT && state == APPLY_IDLE;
     case FACT_CODE:
         return kind == EVENT_ARMED || kind == EVENT_CHECKED || kind == EVENT_COMMITTED ||
-               kind == EVENT_RESTORED;
+               kind == EVENT_RESTORED || kind == EVENT_INSTALLED;
     case FACT_OBTAINED:
         return kind == EVENT_OBTAINED;
     case FACT_STATUS:
@@ -155,10 +156,11 @@ static bool has_meaning(enum fact fact, enum apply_state state, enum apply_event
         return kind == EVENT_REFUSED;
     case FACT_RUNNING:
         return kind == EVENT_OBTAINED || kind == EVENT_TRIED || kind == EVENT_CHECKED ||
-               kind == EVENT_COMMITTED || (kind == EVENT_ACKED && is_window(state)) ||
+               kind == EVENT_COMMITTED || kind == EVENT_INSTALLED ||
+               (kind == EVENT_ACKED && is_window(state)) ||
                (kind == EVENT_BOOT && apply_in_trial(state) && !is_boot_trial(state));
     case FACT_PROFILE:
-        return kind == EVENT_OBTAINED || kind == EVENT_COMMITTED;
+        return kind == EVENT_OBTAINED || kind == EVENT_COMMITTED || kind == EVENT_INSTALLED;
     case FACT_PLACES:
         return kind == EVENT_ACKED && state == APPLY_CHECKING;
     case FACT_REBOOT:
@@ -413,8 +415,8 @@ static void set_event(const struct point *p, const struct apply *a, struct apply
     static const struct apply_rules rules = {
         .confirm_ms = 180000, .switch_ms = 600000, .return_ms = 900000, .boot_ms = 300000};
     static const uint8_t refused_hash[HASH_BYTES] = {1};
-    static const int statuses[] = {
-        0, [STATUS_UNITS] = 4, [STATUS_ROLLBACK] = 4, [STATUS_REBOOT] = 100, 1};
+    static const int statuses[] = {0, [STATUS_UNITS] = 4, [STATUS_ROLLBACK] = 4,
+        [STATUS_REBOOT] = 100, [STATUS_SECRETS] = TRIED_SECRETS, 1};
     const unsigned *value = p->value;
     bool new_runs = has_meaning(FACT_RUNNING, p->state, p->kind) && value[FACT_RUNNING] == 0;
     bool new_profile = has_meaning(FACT_PROFILE, p->state, p->kind) && value[FACT_PROFILE] == 0;

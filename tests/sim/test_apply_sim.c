@@ -1,4 +1,4 @@
-// A small machine around apply_step(): jobs, profile, boot loader, dead man's switch, network,
+// A small machine around apply_step(): jobs, profile, boot loader, secrets, dead man's switch, network,
 // journal. It crashes at every boundary (before the journal is written, after it, after each
 // effect, inside each job, before its result), as a restart of bento-apply, as a reboot and as a
 // long absence, and must end with the new system confirmed or the old one restored.
@@ -65,6 +65,9 @@ struct behaviour {
     bool breaks;     // once it ran, nothing is reached until the next boot
     bool self_update;
     uint64_t confirm_ms;
+    // Secrets
+    bool same_system;         // as OLD: only the secrets differ
+    unsigned failing_secrets; // with those in place that failed
 };
 
 struct scenario {
@@ -89,6 +92,7 @@ enum job_kind {
     JOB_COMMIT,
     JOB_REVERT,
     JOB_RESTORE,
+    JOB_SECRETS,
     JOB_DEADMAN,
     JOBS
 };
@@ -103,6 +107,7 @@ struct job {
     enum code code;
     int status;
     uint8_t new_system, old_system, old_profile; // as its command line says
+    uint8_t old_secrets;
     bool boot;
 };
 
@@ -131,6 +136,7 @@ struct world {
     uint64_t reboot_ms, panic_ms, due_ms; // NEVER: not in sight
     unsigned stubborn_boots;              // so many boots are into OLD, whatever the default
     unsigned reboots_in_vain;             // so many planned reboots do nothing
+    uint8_t secrets;                      // of this configuration; gone with a boot
     struct job jobs[JOBS];
     bool armed, fired;
     uint64_t fires_ms;
@@ -283,7 +289,8 @@ static void check_disk(struct world *w)
 static void job_result(struct world *w, enum job_kind kind)
 {
     static const enum apply_event_kind results[JOBS] = {EVENT_OBTAINED, EVENT_OBTAINED, EVENT_TRIED,
-        EVENT_CHECKED, EVENT_COMMITTED, EVENT_REVERTED, EVENT_RESTORED, EVENT_FIRED};
+        EVENT_CHECKED, EVENT_COMMITTED, EVENT_REVERTED, EVENT_RESTORED, EVENT_INSTALLED,
+        EVENT_FIRED};
     const struct job *job = &w->jobs[kind];
     push(w, (struct queued){.kind = results[kind],
                 .digest = job->digest,
@@ -315,7 +322,7 @@ static bool fails_now(unsigned *failures)
 
 static bool takes_lock(enum job_kind kind)
 {
-    return kind != JOB_OBTAIN && kind != JOB_UPDATE && kind != JOB_CHECK;
+    return kind != JOB_OBTAIN && kind != JOB_UPDATE && kind != JOB_CHECK && kind != JOB_SECRETS;
 }
 
 static bool lock_is_free(const struct world *w, enum job_kind kind)
@@ -334,9 +341,15 @@ static void go_back(struct world *w, enum job_kind kind)
     const struct job *job = &w->jobs[kind];
     switch (job->at) {
     case 1:
-        w->running = job->old_system;
+        w->secrets = job->old_secrets;
         return;
     case 2:
+        if (w->secrets != job->old_secrets) {
+            violated(w, "went back without the secrets of what is back");
+        }
+        w->running = job->old_system;
+        return;
+    case 3:
         w->profile = job->old_profile;
         return;
     default:
@@ -355,6 +368,17 @@ static void run_try(struct world *w, struct job *job)
     }
     if (job->at == 1 && ++w->tries[job->new_system] > ATTEMPTS_MAX) {
         violated(w, "a configuration was tried too often");
+    }
+    if (job->at == 1) {
+        w->secrets = job->digest;
+        if (fails_now(&w->behaviour[job->digest].failing_secrets)) {
+            job->status = TRIED_SECRETS;
+            (void)job_end(w, JOB_TRY, CODE_OK);
+            return;
+        }
+    }
+    if (job->at == 2 && w->secrets != job->digest) {
+        violated(w, "a switch without its secrets");
     }
     if (behaviour->hangs) {
         job->due_ms = NEVER;
@@ -404,7 +428,7 @@ static void run_revert(struct world *w, struct job *job)
             return;
         }
     }
-    if (job->at <= 3) {
+    if (job->at <= 4) {
         go_back(w, JOB_REVERT);
     } else {
         (void)job_end(w, JOB_REVERT, CODE_OK);
@@ -424,6 +448,21 @@ static void run_restore(struct world *w, struct job *job)
     }
 }
 
+// Those of the target, or of what runs by the journal of that moment.
+static void run_secrets(struct world *w, struct job *job)
+{
+    uint8_t digest[HASH_BYTES] = {job->digest}, boot_id[16] = {w->boot};
+    bool goes_back = w->fired || w->jobs[JOB_DEADMAN].progress == RUNS_NOW;
+    bool known = job->digest != 0 ||
+                 (!goes_back && apply_secrets_of(&w->journal, paths[w->running], boot_id, digest));
+    if (job->at == 1) {
+        w->secrets = known ? digest[0] : w->secrets;
+        return;
+    }
+    bool fails = job->digest != 0 && fails_now(&w->behaviour[job->digest].failing_secrets);
+    (void)job_end(w, JOB_SECRETS, fails ? CODE_SECRETS : CODE_OK);
+}
+
 // It is a process of its own: everything it needs came on its command line, but it obeys the
 // trial on record.
 static void run_deadman(struct world *w, struct job *job)
@@ -436,7 +475,7 @@ static void run_deadman(struct world *w, struct job *job)
         }
         w->jobs[JOB_TRY].progress = NOT_STARTED;
     }
-    if (job->at <= 3) {
+    if (job->at <= 4) {
         go_back(w, JOB_DEADMAN);
     } else {
         w->fired = true;
@@ -484,6 +523,9 @@ static void run_job(struct world *w, enum job_kind kind)
     case JOB_RESTORE:
         run_restore(w, job);
         break;
+    case JOB_SECRETS:
+        run_secrets(w, job);
+        break;
     case JOB_DEADMAN:
         run_deadman(w, job);
         break;
@@ -497,6 +539,19 @@ static void run_job(struct world *w, enum job_kind kind)
 }
 
 // --- effects
+
+static uint8_t secrets_of_old(const struct apply *a)
+{
+    uint8_t digest[HASH_BYTES] = {0};
+    assert_true(apply_secrets_of_old(a, digest));
+    return digest[0];
+}
+
+// The system that the configuration gives.
+static uint8_t built_from(const struct world *w, uint8_t digest)
+{
+    return w->behaviour[digest].same_system ? OLD : digest;
+}
 
 static void start(struct world *w, enum job_kind kind)
 {
@@ -518,9 +573,10 @@ static void start(struct world *w, enum job_kind kind)
         .new_system = system_of(a->trial.new_path),
         .old_system = system_of(a->trial.old_path),
         .old_profile = system_of(a->trial.old_profile),
+        .old_secrets = secrets_of_old(a),
         .boot = a->target.action == ACTION_BOOT};
     if (kind == JOB_OBTAIN) {
-        job->new_system = a->target.digest[0];
+        job->new_system = built_from(w, a->target.digest[0]);
     } else if (kind == JOB_UPDATE) {
         job->new_system = UPDATED;
     }
@@ -536,6 +592,7 @@ static bool is_armed(const struct world *w)
 
 static void start_try(struct world *w)
 {
+    w->jobs[JOB_SECRETS].progress = NOT_STARTED;
     const struct job *job = &w->jobs[JOB_TRY];
     uint8_t system = system_of(w->apply.trial.new_path);
     bool fresh = job->progress == NOT_STARTED || job->digest != w->apply.target.digest[0] ||
@@ -582,6 +639,7 @@ static void arm(struct world *w)
             .attempt = w->armed_attempt,
             .new_system = system_of(w->apply.trial.new_path),
             .old_system = system_of(w->apply.trial.old_path),
+            .old_secrets = secrets_of_old(&w->apply),
             .old_profile = system_of(w->apply.trial.old_profile)};
     }
     push(w, (struct queued){
@@ -617,6 +675,15 @@ static void begin_attempt(struct world *w)
             w->jobs[kind] = (struct job){0};
         }
     }
+}
+
+// SECRETS is about no configuration in particular.
+static void start_secrets(struct world *w, bool of_target)
+{
+    w->jobs[JOB_SECRETS] = (struct job){.progress = RUNS_NOW,
+        .digest = of_target ? w->apply.target.digest[0] : 0,
+        .attempt = of_target ? w->apply.attempt : 0,
+        .due_ms = w->clock_ms + 5 * SECOND_MS};
 }
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -672,6 +739,10 @@ static void start_effect(struct world *w, enum apply_effect effect)
         return;
     case EFFECT_RESTORE:
         start(w, JOB_RESTORE);
+        return;
+    case EFFECT_INSTALL:
+    case EFFECT_SECRETS:
+        start_secrets(w, effect == EFFECT_INSTALL);
         return;
     case EFFECT_SCHEDULE:
         w->due_ms = least(w->due_ms, w->clock_ms + 6 * 60 * MINUTE_MS);
@@ -810,9 +881,10 @@ static void machine_restarts(struct world *w)
     w->reached = false;
     w->healthy = !w->behaviour[w->journal.applied.digest[0]].has_health;
     w->armed = w->broken = false;
+    w->secrets = NOTHING;
     w->reboot_ms = w->due_ms = NEVER;
     bool panics = since_boot(w) && fails_now(&w->behaviour[w->booted].panics);
-    w->panic_ms = panics ? w->clock_ms + 20 * SECOND_MS : NEVER;
+    w->panic_ms = panics ? w->clock_ms + 30 * SECOND_MS : NEVER;
     for (enum job_kind kind = JOB_OBTAIN; kind < JOBS; kind++) {
         if (w->jobs[kind].progress == RUNS_NOW) { // what has ended is on disk
             w->jobs[kind].progress = NOT_STARTED;
@@ -870,6 +942,9 @@ static void deliver(struct world *w)
     if (asks && (tried || booted)) {
         w->reached = true;
         w->unproven[w->running] = w->unproven[w->running] && w->booted != w->running;
+    }
+    if (w->outbox.state == NODE_ROLLED_BACK && w->booted == w->running) {
+        w->unproven[w->running] = false; // what a restore brought back came through its boot
     }
     push(w, (struct queued){.kind = EVENT_ACKED, .seq = w->outbox.seq});
 }
@@ -1050,6 +1125,18 @@ static bool is_judged(const struct apply *a, uint8_t system)
     return false;
 }
 
+// Those of the configuration whose system runs.
+static void judge_secrets(struct world *w)
+{
+    const struct apply *a = &w->apply;
+    bool installed = a->unproven && strcmp(paths[w->running], a->applied.path) != 0;
+    const struct apply_config *runs = installed ? &a->before : &a->applied;
+    bool known = strcmp(paths[w->running], runs->path) == 0 && !a->unconfirmed;
+    if (known && w->secrets != runs->digest[0]) {
+        violated(w, "what runs does not have its secrets");
+    }
+}
+
 static void judge_end(struct world *w)
 {
     const struct apply *a = &w->apply;
@@ -1061,6 +1148,7 @@ static void judge_end(struct world *w)
     if (a->state != APPLY_IDLE) {
         violated(w, "came to rest in the middle");
     }
+    judge_secrets(w);
     if (w->armed) {
         violated(w, "came to rest with an armed dead man's switch");
     }
@@ -1132,6 +1220,7 @@ static struct world world_new(step_function *step)
         .booted = OLD,
         .profile = OLD,
         .boot_default = OLD,
+        .secrets = OLD,
         .reboot_ms = NEVER,
         .panic_ms = NEVER,
         .due_ms = NEVER,
@@ -1254,6 +1343,16 @@ static const struct scenario scenarios[] = {
         .expected = NEW},
     {.name = "last resort",
         .behaviour = {.breaks = true, .last_resort = LAST_RESORT_REBOOT},
+        .expected = OLD},
+    {.name = "only secrets", .behaviour = {.same_system = true}, .expected = OLD},
+    {.name = "only secrets, which fail",
+        .behaviour = {.same_system = true, .failing_secrets = ALWAYS},
+        .expected = OLD},
+    {.name = "secrets fail before the switch",
+        .behaviour = {.failing_secrets = ALWAYS},
+        .expected = OLD},
+    {.name = "secrets without owners after the switch",
+        .behaviour = {.switch_status = TRIED_SECRETS},
         .expected = OLD},
     {.name = "good update", .update = true, .expected = UPDATED},
     {.name = "unreachable update",
@@ -1524,6 +1623,8 @@ static struct world random_world(step_function *step, uint64_t seed)
         w.loose = w.loose || behaviour->floored || behaviour->breaks;
     }
     w.crashes_left = (unsigned)(random_next(&random) % 7);
+    w.behaviour[NEW].same_system = chance(&random, 10);
+    w.behaviour[OTHER].failing_secrets = (unsigned)(random_next(&random) % 8) / 5;
     w.random = random;
     return w;
 }
@@ -1719,6 +1820,36 @@ static void forgets_the_last_resort(const struct apply *now, const struct apply_
     }
 }
 
+static void forgets_the_secrets_at_a_boot(const struct apply *now, const struct apply_event *event,
+    struct apply *next, struct apply_plan *plan)
+{
+    apply_step(now, event, next, plan);
+    if (event->kind == EVENT_BOOT) {
+        drop(plan, EFFECT_SECRETS);
+    }
+}
+
+static void takes_failed_secrets_for_harmless(const struct apply *now,
+    const struct apply_event *event, struct apply *next, struct apply_plan *plan)
+{
+    apply_step(now, event, next, plan);
+    if (now->state == APPLY_INSTALLING) {
+        drop(plan, EFFECT_SECRETS);
+    }
+}
+
+static void applies_secrets_unseen(const struct apply *now, const struct apply_event *event,
+    struct apply *next, struct apply_plan *plan)
+{
+    apply_step(now, event, next, plan);
+    if (next->state == APPLY_INSTALLING && now->state != APPLY_INSTALLING) {
+        struct apply installing = *next;
+        struct apply_event installed = *event;
+        installed.kind = EVENT_INSTALLED;
+        apply_step(&installing, &installed, next, plan);
+    }
+}
+
 static void planted_faults_are_found(void **state)
 {
     (void)state;
@@ -1726,7 +1857,8 @@ static void planted_faults_are_found(void **state)
         commits_before_reached, takes_a_reboot_for_a_restart, starts_nothing_again,
         tries_without_arming, forgets_to_prove, restores_without_a_reboot, reboots_unacknowledged,
         judges_the_release_by_its_update, sleeps_through_its_window, forgets_the_way_back,
-        counts_no_boots, counts_no_reboots, ends_rebooting_never, forgets_the_last_resort};
+        counts_no_boots, counts_no_reboots, ends_rebooting_never, forgets_the_last_resort,
+        forgets_the_secrets_at_a_boot, takes_failed_secrets_for_harmless, applies_secrets_unseen};
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
         char violation[VIOLATION_BYTES];
         assert_false(crash_everywhere(faults[i], violation, sizeof violation));

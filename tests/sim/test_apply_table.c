@@ -75,7 +75,7 @@ static bool is_result(enum apply_event_kind kind)
 {
     return kind == EVENT_OBTAINED || kind == EVENT_ARMED || kind == EVENT_TRIED ||
            kind == EVENT_CHECKED || kind == EVENT_COMMITTED || kind == EVENT_REVERTED ||
-           kind == EVENT_FIRED || kind == EVENT_RESTORED;
+           kind == EVENT_FIRED || kind == EVENT_RESTORED || kind == EVENT_INSTALLED;
 }
 
 static bool stays(const struct apply *a)
@@ -127,7 +127,8 @@ static void effects_belong_to_their_state(const struct taken *t)
         enum apply_effect effect;
         enum apply_state state;
     } owners[] = {{EFFECT_TRY, APPLY_TRYING}, {EFFECT_COMMIT, APPLY_COMMITTING},
-        {EFFECT_REVERT, APPLY_REVERTING}, {EFFECT_RESTORE, APPLY_RESTORING}};
+        {EFFECT_REVERT, APPLY_REVERTING}, {EFFECT_RESTORE, APPLY_RESTORING},
+        {EFFECT_INSTALL, APPLY_INSTALLING}};
     for (size_t i = 0; i < sizeof owners / sizeof owners[0]; i++) {
         bool is_planned = planned(t, owners[i].effect) == 1;
         bool enters = t->next->state == owners[i].state && t->now->state != owners[i].state;
@@ -201,9 +202,10 @@ static void commit_is_earned(const struct taken *t)
     bool confirmed = a->state == APPLY_CONFIRMING && t->next->reached && t->next->healthy && runs &&
                      (t->ev->kind == EVENT_ACKED || t->ev->kind == EVENT_CHECKED);
     bool boots = t->next->target.action == ACTION_BOOT;
-    bool by_hand = runs && t->next->attempt == 1 && !a->unconfirmed;
+    bool by_hand = a->state == APPLY_INSTALLING && t->ev->kind == EVENT_INSTALLED &&
+                   (boots || (t->ev->code == CODE_OK && runs));
     bool without_trial =
-        a->state == APPLY_OBTAINING && t->ev->kind == EVENT_OBTAINED && (by_hand || boots);
+        by_hand || (a->state == APPLY_OBTAINING && t->ev->kind == EVENT_OBTAINED && boots);
     bool needs_boot = a->state == APPLY_TRYING && t->ev->status == 100 && !runs && boots;
     bool again = a->state == APPLY_COMMITTING && t->ev->kind == EVENT_BOOT &&
                  (!restarted(t) || runs || boots);
@@ -245,10 +247,22 @@ static void applied_is_earned(const struct taken *t)
     bool ok = t->ev->code == CODE_OK;
     bool committed = t->now->state == APPLY_COMMITTING && t->ev->kind == EVENT_COMMITTED && ok &&
                      strcmp(t->ev->profile, t->next->applied.path) == 0;
-    bool sync = t->now->state == APPLY_OBTAINING && t->ev->kind == EVENT_OBTAINED && ok &&
-                strcmp(t->ev->running, t->ev->path) == 0 &&
-                strcmp(t->ev->profile, t->ev->path) == 0 && t->now->target.action != ACTION_DRY;
+    bool sync = t->now->state == APPLY_INSTALLING && t->ev->kind == EVENT_INSTALLED && ok &&
+                strcmp(t->ev->running, t->now->target.path) == 0 &&
+                strcmp(t->ev->profile, t->now->target.path) == 0;
     require(t, committed || sync || is_judged(t), "applied by a commit, by sync or by a way back");
+}
+
+// A system that runs already gets secrets instead of a trial only where it is trusted.
+static void install_is_earned(const struct taken *t)
+{
+    bool begins = t->next->state == APPLY_INSTALLING && t->now->state != APPLY_INSTALLING;
+    bool found = t->now->state == APPLY_OBTAINING && t->ev->kind == EVENT_OBTAINED &&
+                 t->ev->code == CODE_OK && strcmp(t->ev->running, t->ev->path) == 0;
+    bool installed = strcmp(t->ev->profile, t->ev->path) == 0;
+    require(t, !begins || (found && !t->now->unconfirmed),
+        "what is only installed runs and is trusted");
+    require(t, !begins || installed || t->next->attempt == 1, "and was not tried by us");
 }
 
 // What waits for its boot has a way back, and is done with after a proof, another commit or the way
@@ -265,7 +279,7 @@ static void proof_is_earned(const struct taken *t)
     bool proven = now->state == APPLY_PROVING && next->reached && next->healthy &&
                   strcmp(t->ev->running, now->applied.path) == 0 &&
                   (t->ev->kind == EVENT_ACKED || t->ev->kind == EVENT_CHECKED);
-    bool replaced = t->ev->kind == EVENT_COMMITTED || t->ev->kind == EVENT_OBTAINED;
+    bool replaced = t->ev->kind == EVENT_COMMITTED || t->ev->kind == EVENT_INSTALLED;
     require(t, proven || replaced || is_judged(t), "a proof is earned");
 }
 
@@ -386,6 +400,7 @@ static void judge(const struct taken *t)
     commit_is_earned(t);
     confirmation_is_earned(t);
     applied_is_earned(t);
+    install_is_earned(t);
     proof_is_earned(t);
     reboot_is_asked_for(t);
     claims_are_true(t);

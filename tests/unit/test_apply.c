@@ -175,6 +175,14 @@ static void says(const struct node *n, enum node_state state, enum code code)
     assert_string_equal(code_name(n->a.report.code), code_name(code));
 }
 
+// What is asked for runs already: only its secrets may be new.
+static void finds_running(struct node *n, const char *path)
+{
+    obtains(n, path);
+    is_now(n, "INSTALLING: INSTALL");
+    gets(n, EVENT_INSTALLED, CODE_OK);
+}
+
 // Runs OLD, confirmed, as configuration 1 of release 1.
 static struct node settled_node(void)
 {
@@ -183,7 +191,7 @@ static struct node settled_node(void)
     boots(&n);
     struct apply_config old = config_of(1, 1);
     hears(&n, &old);
-    obtains(&n, OLD);
+    finds_running(&n, OLD);
     is_now(&n, "IDLE: QUEUE");
     says(&n, NODE_UP_TO_DATE, CODE_OK);
     return n;
@@ -286,7 +294,7 @@ static void restart_while_obtaining_keeps_the_timing_sane(void **state)
     n.now_ms = 1000 * MINUTE_MS;
     hears(&n, &config);
     reboots(&n);
-    is_now(&n, "OBTAINING: OBTAIN QUEUE DISARM");
+    is_now(&n, "OBTAINING: OBTAIN QUEUE DISARM SECRETS");
     n.now_ms += 500;
     obtains(&n, NEW);
     assert_int_equal(n.a.timings.obtain_ms, 500);
@@ -298,7 +306,7 @@ static void fresh_node_without_configuration_is_new(void **state)
     struct node n = {.running = OLD, .profile = OLD, .boot = 1};
     apply_init(&n.a);
     boots(&n);
-    is_now(&n, "IDLE: DISARM");
+    is_now(&n, "IDLE: DISARM SECRETS");
     struct apply_config none = config_of(0, 1);
     hears(&n, &none);
     is_now(&n, "IDLE: QUEUE");
@@ -324,10 +332,133 @@ static void running_it_already_is_sync(void **state)
     struct node n = settled_node();
     struct apply_config config = config_of(2, 2); // only a secret changed: same system
     hears(&n, &config);
-    obtains(&n, OLD);
+    finds_running(&n, OLD);
     is_now(&n, "IDLE: QUEUE");
     says(&n, NODE_UP_TO_DATE, CODE_OK);
     assert_memory_equal(n.a.applied.digest, config.digest, HASH_BYTES);
+}
+
+// Whose secrets a system needs; 255: what is there is right.
+static unsigned secrets_of(const struct node *n, const char *toplevel)
+{
+    uint8_t digest[HASH_BYTES], boot_id[16] = {n->boot};
+    return apply_secrets_of(&n->a, toplevel, boot_id, digest) ? digest[0] : 255;
+}
+
+static unsigned secrets_to_go_back_to(const struct node *n)
+{
+    uint8_t digest[HASH_BYTES];
+    return apply_secrets_of_old(&n->a, digest) ? digest[0] : 255;
+}
+
+static void secrets_that_cannot_be_installed_are_put_back(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = config_of(2, 2);
+    hears(&n, &config);
+    obtains(&n, OLD);
+    assert_int_equal(secrets_of(&n, OLD), 1);
+    gets(&n, EVENT_INSTALLED, CODE_SECRETS);
+    is_now(&n, "IDLE: QUEUE SECRETS");
+    says(&n, NODE_FAILED, CODE_SECRETS);
+    assert_int_equal(secrets_of(&n, OLD), 1);
+    assert_int_equal(n.a.applied.digest[0], 1);
+}
+
+static void secrets_that_are_never_installed_time_out(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = config_of(2, 2);
+    hears(&n, &config);
+    obtains(&n, OLD);
+    waits(&n, 120000);
+    is_now(&n, "IDLE: QUEUE SECRETS");
+    says(&n, NODE_FAILED, CODE_TIMEOUT);
+}
+
+static void restart_while_installing_installs_again(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = config_of(2, 2), newer = config_of(3, 3);
+    hears(&n, &config);
+    obtains(&n, OLD);
+    boots(&n);
+    is_now(&n, "INSTALLING: INSTALL QUEUE DISARM");
+    hears(&n, &newer);
+    is_now(&n, "INSTALLING:");
+    gets(&n, EVENT_INSTALLED, CODE_OK);
+    is_now(&n, "IDLE: QUEUE");
+    assert_int_equal(n.a.applied.digest[0], 2);
+    waits(&n, 1);
+    is_now(&n, "OBTAINING: QUEUE OBTAIN");
+}
+
+static void switched_by_hand_while_installing_makes_it_a_trial(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = config_of(2, 2);
+    hears(&n, &config);
+    obtains(&n, OLD);
+    n.running = OTHER;
+    gets(&n, EVENT_INSTALLED, CODE_OK);
+    is_now(&n, "CHECKING: REACH");
+}
+
+static void secrets_of_a_trial_belong_to_its_system(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = config_of(2, 2);
+    goes_to_trying(&n, &config);
+    assert_int_equal(secrets_of(&n, NEW), 2);
+    assert_int_equal(secrets_of(&n, OLD), 1);
+    assert_int_equal(secrets_to_go_back_to(&n), 1);
+    tries(&n, NEW, TRIED_SECRETS);
+    is_now(&n, "REVERTING: QUEUE REVERT");
+    says(&n, NODE_REVERTING, CODE_SECRETS);
+    assert_int_equal(secrets_of(&n, NEW), 255);
+    assert_int_equal(secrets_of(&n, OLD), 1);
+    n.boot++; // the journal is that of the boot before, as early as secrets are needed
+    assert_int_equal(secrets_of(&n, OLD), 1);
+    n.boot--;
+    ends_rolled_back(&n, CODE_SECRETS);
+}
+
+static void secrets_of_what_waits_for_its_boot_come_with_it(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = config_of(2, 2);
+    config.action = ACTION_BOOT;
+    hears(&n, &config);
+    obtains(&n, NEW);
+    is_now(&n, "COMMITTING: QUEUE COMMIT");
+    assert_int_equal(secrets_of(&n, OLD), 1);
+    commits(&n);
+    assert_int_equal(secrets_of(&n, OLD), 1);
+    assert_int_equal(secrets_of(&n, NEW), 2);
+    reboots(&n);
+    is_now(&n, "PROVING: REACH DISARM SECRETS");
+    assert_int_equal(secrets_of(&n, NEW), 2);
+    assert_int_equal(secrets_to_go_back_to(&n), 1);
+}
+
+static void secrets_of_an_unknown_journal_are_unknown(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = config_of(2, 2);
+    goes_to_trying(&n, &config);
+    struct apply_trial trial = n.a.trial;
+    apply_init(&n.a);
+    n.a.trial = trial;
+    boots(&n);
+    is_now(&n, "REVERTING: QUEUE REVERT");
+    assert_int_equal(secrets_to_go_back_to(&n), 255);
 }
 
 static void running_it_with_another_profile_is_committed(void **state)
@@ -337,7 +468,7 @@ static void running_it_with_another_profile_is_committed(void **state)
     n.running = NEW; // somebody tested it by hand
     struct apply_config config = config_of(2, 2);
     hears(&n, &config);
-    obtains(&n, NEW);
+    finds_running(&n, NEW);
     is_now(&n, "COMMITTING: QUEUE COMMIT");
     commits(&n);
     is_now(&n, "IDLE: DISARM QUEUE");
@@ -376,7 +507,7 @@ static void boot_action_waits_for_the_reboot(void **state)
     is_now(&n, "IDLE: DISARM QUEUE");
     says(&n, NODE_REBOOT_PENDING, CODE_OK);
     reboots(&n);
-    is_now(&n, "PROVING: REACH DISARM");
+    is_now(&n, "PROVING: REACH DISARM SECRETS");
     says(&n, NODE_CONFIRMING, CODE_OK);
     is_reached(&n);
     is_now(&n, "IDLE: DISARM QUEUE");
@@ -878,7 +1009,7 @@ static void release_that_waited_is_forgotten_for_a_newer_one(void **state)
     is_now(&n, "RETURNING: DISARM REACH");
     hears(&n, &newest);
     is_now(&n, "OBTAINING: QUEUE OBTAIN");
-    obtains(&n, OLD);
+    finds_running(&n, OLD);
     is_now(&n, "IDLE: QUEUE");
     assert_int_equal(n.a.applied.release, 4);
     waits(&n, 1000 * MINUTE_MS); // release 3 is not taken up after release 4
@@ -978,7 +1109,7 @@ static void restart_does_not_lose_a_build_that_waits(void **state)
     hears(&n, &config);
     gets(&n, EVENT_OBTAINED, CODE_BUILD);
     reboots(&n);
-    is_now(&n, "IDLE: QUEUE DISARM");
+    is_now(&n, "IDLE: QUEUE DISARM SECRETS");
     waits(&n, 10 * MINUTE_MS);
     is_now(&n, "OBTAINING: QUEUE OBTAIN");
 }
@@ -992,13 +1123,13 @@ static void restarted_process_starts_the_effects_of_each_state_again(void **stat
     config.has_health = true;
     struct node n = settled_node();
     boots(&n);
-    is_now(&n, "IDLE: QUEUE DISARM");
+    is_now(&n, "IDLE: QUEUE DISARM SECRETS");
     hears(&n, &config);
     boots(&n);
-    is_now(&n, "OBTAINING: OBTAIN QUEUE DISARM");
+    is_now(&n, "OBTAINING: OBTAIN QUEUE DISARM SECRETS");
     obtains(&n, NEW);
     boots(&n);
-    is_now(&n, "CHECKING: REACH DISARM");
+    is_now(&n, "CHECKING: REACH DISARM SECRETS");
     is_reached(&n);
     boots(&n);
     is_now(&n, "ARMING: ARM QUEUE");
@@ -1013,10 +1144,10 @@ static void restarted_process_starts_the_effects_of_each_state_again(void **stat
     is_now(&n, "CONFIRMING: ARM CHECK QUEUE");
     gets(&n, EVENT_CHECKED, CODE_OK);
     boots(&n);
-    is_now(&n, "COMMITTING: COMMIT QUEUE");
+    is_now(&n, "COMMITTING: COMMIT QUEUE SECRETS");
     commits(&n);
     boots(&n); // the dead man's switch is stopped even if we died just before it
-    is_now(&n, "IDLE: QUEUE DISARM");
+    is_now(&n, "IDLE: QUEUE DISARM SECRETS");
 }
 
 static void queued_report_is_not_queued_again(void **state)
@@ -1031,7 +1162,7 @@ static void queued_report_is_not_queued_again(void **state)
     step(&n, &ev);
     assert_true(n.a.report.queued);
     boots(&n);
-    is_now(&n, "IDLE: DISARM");
+    is_now(&n, "IDLE: DISARM SECRETS");
 }
 
 static void restarted_process_waits_for_the_rest_of_the_window_only(void **state)
@@ -1085,7 +1216,7 @@ static void reboot_into_the_new_system_while_committing_commits(void **state)
     goes_to_committing(&n, &config);
     n.profile = NEW; // and the boot loader had been written
     reboots(&n);
-    is_now(&n, "COMMITTING: QUEUE COMMIT");
+    is_now(&n, "COMMITTING: QUEUE COMMIT SECRETS");
     commits(&n);
     is_now(&n, "PROVING: DISARM REACH"); // it had been confirmed before that boot, not since
     is_reached(&n);
@@ -1117,12 +1248,12 @@ static void reboot_while_returning_waits_anew(void **state)
     waits(&n, rules.confirm_ms);
     reverts(&n);
     reboots(&n);
-    is_now(&n, "RETURNING: REACH DISARM");
+    is_now(&n, "RETURNING: REACH DISARM SECRETS");
     says(&n, NODE_ROLLED_BACK, CODE_CONNECTIVITY);
     waits(&n, rules.return_ms);
     is_now(&n, "WAITING: REACH");
     reboots(&n);
-    is_now(&n, "WAITING: REACH DISARM");
+    is_now(&n, "WAITING: REACH DISARM SECRETS");
 }
 
 static void reboots_in_every_trial_give_up(void **state)
@@ -1204,7 +1335,7 @@ static void floor_above_the_old_system_makes_the_new_one_stay(void **state)
     waits(&n, 1000 * MINUTE_MS);
     is_now(&n, "CONFIRMING:");
     boots(&n);
-    is_now(&n, "CONFIRMING: REACH DISARM");
+    is_now(&n, "CONFIRMING: REACH DISARM SECRETS");
     says(&n, NODE_STAYS, CODE_CONNECTIVITY);
     is_reached(&n); // the link is back
     is_now(&n, "COMMITTING: QUEUE COMMIT");
@@ -1306,7 +1437,8 @@ static struct node proving_node(const struct apply_config *config)
 {
     struct node n = rebooting_node(config);
     reboots(&n);
-    is_now(&n, config->has_health ? "PROVING: REACH CHECK DISARM" : "PROVING: REACH DISARM");
+    is_now(&n, config->has_health ? "PROVING: REACH CHECK DISARM SECRETS"
+                                  : "PROVING: REACH DISARM SECRETS");
     return n;
 }
 
@@ -1330,7 +1462,7 @@ static void kernel_is_proved_after_its_reboot(void **state)
     says(&n, NODE_UP_TO_DATE, CODE_OK);
     assert_false(n.a.unproven);
     reboots(&n);
-    is_now(&n, "IDLE: QUEUE DISARM"); // once is enough
+    is_now(&n, "IDLE: QUEUE DISARM SECRETS"); // once is enough
 }
 
 static void reboot_waits_for_the_acknowledgement(void **state)
@@ -1373,7 +1505,7 @@ static void reboot_by_hand_is_left_to_hands(void **state)
     gets(&n, EVENT_DUE, CODE_OK); // of an older policy
     is_now(&n, "IDLE:");
     reboots(&n);
-    is_now(&n, "PROVING: REACH DISARM");
+    is_now(&n, "PROVING: REACH DISARM SECRETS");
 }
 
 static void reboots_that_do_nothing_are_asked_for_three_times(void **state)
@@ -1409,7 +1541,7 @@ static void unreached_after_its_boot_is_restored(void **state)
     restores(&n);
     is_now(&n, "RESTORING: REBOOT");
     reboots(&n);
-    is_now(&n, "RETURNING: DISARM REACH");
+    is_now(&n, "RETURNING: DISARM REACH SECRETS");
     says(&n, NODE_ROLLED_BACK, CODE_CONNECTIVITY);
     assert_string_equal(n.a.applied.path, OLD);
     is_reached(&n);
@@ -1457,7 +1589,7 @@ static void restart_while_restoring_restores_again(void **state)
     struct node n = proving_node(&config);
     waits(&n, rules.boot_ms);
     reboots_into(&n, NEW);
-    is_now(&n, "RESTORING: RESTORE QUEUE DISARM");
+    is_now(&n, "RESTORING: RESTORE QUEUE DISARM SECRETS");
     n.running = OLD; // the boot loader was written already
     restores(&n);
     is_now(&n, "RETURNING: DISARM REACH");
@@ -1482,11 +1614,11 @@ static void system_that_goes_down_again_and_again_is_restored(void **state)
     struct apply_config config = kernel_config(REBOOT_WHEN_NEEDED);
     struct node n = proving_node(&config);
     reboots(&n);
-    is_now(&n, "PROVING: REACH DISARM");
+    is_now(&n, "PROVING: REACH DISARM SECRETS");
     reboots(&n);
-    is_now(&n, "PROVING: REACH DISARM");
+    is_now(&n, "PROVING: REACH DISARM SECRETS");
     reboots(&n);
-    is_now(&n, "RESTORING: QUEUE RESTORE DISARM");
+    is_now(&n, "RESTORING: QUEUE RESTORE DISARM SECRETS");
     says(&n, NODE_REVERTING, CODE_ATTEMPTS);
 }
 
@@ -1514,11 +1646,11 @@ static void floor_makes_an_unproven_system_stay(void **state)
     is_now(&n, "PROVING: DISARM REACH");
     says(&n, NODE_STAYS, CODE_CONNECTIVITY);
     boots(&n);
-    is_now(&n, "PROVING: REACH DISARM");
+    is_now(&n, "PROVING: REACH DISARM SECRETS");
     says(&n, NODE_STAYS, CODE_CONNECTIVITY);
     for (int i = 0; i < 5; i++) { // whoever can cut the power may not force it either
         reboots(&n);
-        is_now(&n, "PROVING: REACH DISARM");
+        is_now(&n, "PROVING: REACH DISARM SECRETS");
     }
     waits(&n, rules.boot_ms);
     hears(&n, &remedy);
@@ -1544,7 +1676,7 @@ static void inconclusive_proofs_are_bounded(void **state)
         waits(&n, rules.boot_ms);
         restores(&n);
         reboots(&n);
-        is_now(&n, "RETURNING: DISARM REACH");
+        is_now(&n, "RETURNING: DISARM REACH SECRETS");
         waits(&n, rules.return_ms);
         is_now(&n, "WAITING: REACH");
         is_reached(&n);
@@ -1560,7 +1692,7 @@ static void what_was_under_way_waits_for_the_proof(void **state)
     struct node n = node_before_reboot(&config);
     goes_to_checking(&n, &later);
     reboots(&n);
-    is_now(&n, "PROVING: REACH DISARM");
+    is_now(&n, "PROVING: REACH DISARM SECRETS");
     is_reached(&n);
     is_now(&n, "IDLE: DISARM QUEUE");
     waits(&n, 1);
@@ -1581,7 +1713,7 @@ static void verdict_is_said_again_after_the_proof(void **state)
     is_reached(&n);
     is_now(&n, "IDLE:");
     reboots(&n);
-    is_now(&n, "PROVING: REACH DISARM");
+    is_now(&n, "PROVING: REACH DISARM SECRETS");
     is_reached(&n);
     says(&n, NODE_UP_TO_DATE, CODE_OK);
     waits(&n, 1);
@@ -1687,7 +1819,7 @@ static void panics_while_committing_are_counted(void **state)
     n.profile = NEW;
     for (int i = 0; i < 3; i++) {
         reboots(&n);
-        is_now(&n, "COMMITTING: QUEUE COMMIT");
+        is_now(&n, "COMMITTING: QUEUE COMMIT SECRETS");
     }
     reboots(&n);
     is_now(&n, "REVERTING: QUEUE REVERT");
@@ -1702,7 +1834,7 @@ static void reboot_without_a_way_back_points_nowhere_else(void **state)
     n.running = n.profile = NEW; // by hand, with its kernel
     n.reboot_needed = true;
     hears(&n, &config);
-    obtains(&n, NEW);
+    finds_running(&n, NEW);
     is_now(&n, "IDLE: QUEUE");
     says(&n, NODE_REBOOT_PENDING, CODE_OK);
     assert_false(n.a.unproven);
@@ -1710,7 +1842,7 @@ static void reboot_without_a_way_back_points_nowhere_else(void **state)
     is_now(&n, "REBOOTING: REBOOT");
     assert_string_equal(n.a.trial.old_path, NEW);
     reboots(&n);
-    is_now(&n, "IDLE: DISARM QUEUE");
+    is_now(&n, "IDLE: DISARM QUEUE SECRETS");
     says(&n, NODE_UP_TO_DATE, CODE_OK);
 }
 
@@ -1723,7 +1855,7 @@ static void nothing_is_installed_for_a_boot_without_a_profile(void **state)
     n.profile = "";
     hears(&n, &config);
     obtains(&n, NEW);
-    is_now(&n, "IDLE: QUEUE");
+    is_now(&n, "IDLE: QUEUE SECRETS");
     says(&n, NODE_FAILED, CODE_CONFIG);
 }
 
@@ -1741,9 +1873,9 @@ static void last_resort_is_a_reboot_once(void **state)
     waits(&n, rules.return_ms);
     is_now(&n, "RETURNING: REBOOT");
     boots(&n);
-    is_now(&n, "RETURNING: REACH REBOOT DISARM"); // it had not happened
+    is_now(&n, "RETURNING: REACH REBOOT DISARM SECRETS"); // it had not happened
     reboots(&n);
-    is_now(&n, "RETURNING: REACH DISARM");
+    is_now(&n, "RETURNING: REACH DISARM SECRETS");
     waits(&n, rules.return_ms);
     is_now(&n, "IDLE:");
 }
@@ -1895,7 +2027,7 @@ static void self_update_goes_the_same_way(void **state)
     (void)state;
     struct node n = updating_node();
     boots(&n);
-    is_now(&n, "OBTAINING: UPDATE QUEUE DISARM");
+    is_now(&n, "OBTAINING: UPDATE QUEUE DISARM SECRETS");
     updates_to_committing(&n);
     commits(&n);
     is_now(&n, "IDLE: DISARM QUEUE");
@@ -2038,7 +2170,7 @@ static void self_update_is_restored_after_a_bad_boot(void **state)
     config.fallback_floor = 6;
     hears(&n, &config);
     reboots(&n);
-    is_now(&n, "PROVING: REACH DISARM");
+    is_now(&n, "PROVING: REACH DISARM SECRETS");
     waits(&n, rules.boot_ms);
     is_now(&n, "RESTORING: QUEUE RESTORE");
     restores(&n);
@@ -2166,6 +2298,13 @@ int main(void)
         cmocka_unit_test(release_of_another_host_is_only_noted),
         cmocka_unit_test(running_it_already_is_sync),
         cmocka_unit_test(running_it_with_another_profile_is_committed),
+        cmocka_unit_test(secrets_that_cannot_be_installed_are_put_back),
+        cmocka_unit_test(secrets_that_are_never_installed_time_out),
+        cmocka_unit_test(restart_while_installing_installs_again),
+        cmocka_unit_test(switched_by_hand_while_installing_makes_it_a_trial),
+        cmocka_unit_test(secrets_of_a_trial_belong_to_its_system),
+        cmocka_unit_test(secrets_of_what_waits_for_its_boot_come_with_it),
+        cmocka_unit_test(secrets_of_an_unknown_journal_are_unknown),
         cmocka_unit_test(running_it_since_an_unconfirmed_attempt_is_tried_again),
         cmocka_unit_test(boot_action_waits_for_the_reboot),
         cmocka_unit_test(dry_action_changes_nothing_and_is_done_once),

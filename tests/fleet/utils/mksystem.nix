@@ -22,6 +22,8 @@
 , module ? null
   # More units: name = "shell command"; a oneshot service each.
 , units ? { }
+  # Users that its activation makes; a system without them removes them.
+, users ? [ ]
   # Child systems: name = { arguments of this function that differ }.
 , specialisation ? { }
   # What must not change in a switch: name = "value".
@@ -102,6 +104,16 @@ let
     WatchdogSec=10
   '';
   bentoServices = {
+    # Before everything that may need a secret, and again in a switch, after the users have come.
+    bento-secrets = service "bento-secrets" ''
+      DefaultDependencies=no
+      After=local-fs.target
+      Before=basic.target
+      ConditionPathExists=/etc/bento/node.json
+      X-StopIfChanged=false'' ''
+      Type=oneshot
+      RemainAfterExit=yes
+      ExecStart=${programs}/bin/bento-apply --config /etc/bento/node.json secrets'';
     bento-apply = bentoService "bento-apply" "" "PrivateNetwork=yes";
     bento-node = bentoService "bento-node" "After=bento-apply.service" "User=bento-node";
   };
@@ -153,6 +165,7 @@ let
     passAsFile = [ "switch" "activate" ];
     delay = toString delay;
     activationSeconds = toString activationSeconds;
+    users = toString users;
     bento = if bento == false then "" else programs;
     inhibitors = builtins.toJSON inhibitors;
     children = map (name: "${name}=${child name specialisation.${name}}") (builtins.attrNames specialisation);
@@ -184,6 +197,7 @@ let
     echo "$mode" >$out/bento-test/mode
     echo "$hold" >$out/bento-test/hold
     echo "$activationSeconds" >$out/bento-test/activation-seconds
+    echo "$users" >$out/bento-test/users
     for child in $children; do ln -s "''${child#*=}" "$out/specialisation/''${child%%=*}"; done
     if [ -n "$bento" ]; then
       for program in bento-apply bento-node; do ln -s $bento/bin/$program $out/sw/bin/$program; done
