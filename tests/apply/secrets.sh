@@ -88,7 +88,7 @@ need "bento-apply gone: it is told" in_time 60 rolled-back
 # Owners: one that nobody has, one that comes with the system, and one that goes with it.
 printf '%s' "$db" >"$secrets/db"
 policy 'secrets.db = { owner = "bento-test-nobody"; };'
-text=0
+text=1 # as what runs
 deploy "$reader"
 settles "an unknown owner, nothing else new" failing SECRETS good
 expect "an unknown owner: who" sh -c 'bento-status --log router | grep -qF "no user '"'bento-test-nobody'"'"'
