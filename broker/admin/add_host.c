@@ -228,7 +228,8 @@ static bool make_host(const struct enrolment *new, int root, struct err *e)
     CLEANUP(buf_clear) struct buf fresh = {0}, path = {0};
     buf_printf(&fresh, "hosts/.%s.new", new->name);
     buf_printf(&path, "hosts/%s", new->name);
-    return fs_remove_tree(root, buf_text(&fresh), e) && fill_host(new, root, buf_text(&fresh), e) &&
+    return fs_make_dir(root, "hosts", 0755, true, e) && fs_remove_tree(root, buf_text(&fresh), e) &&
+           fill_host(new, root, buf_text(&fresh), e) &&
            fs_rename(root, buf_text(&fresh), root, buf_text(&path), e);
 }
 
