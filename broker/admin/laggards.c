@@ -69,8 +69,8 @@ static bool check_signatures(const struct search *search, struct err *e)
 static bool is_up(const struct report_row *row)
 {
     enum view_state state = row->view.state;
-    return row->view.applied && (state == VIEW_UP_TO_DATE || state == VIEW_EXTRA_LOGS ||
-                                    state == VIEW_AUTO_UPGRADED || state == VIEW_REBOOT_PENDING);
+    return row->view.applied && (state == VIEW_UP_TO_DATE || state == VIEW_AUTO_UPGRADED ||
+                                    state == VIEW_REBOOT_PENDING);
 }
 
 static bool names(struct bytes tree, const struct public_key *signer)

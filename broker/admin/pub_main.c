@@ -456,6 +456,12 @@ static bool roll_out(struct pub *pub, struct err *e)
     return ok;
 }
 
+// A release that goes back builds nothing: what it needs was copied when it was new.
+static bool fill_cache(const struct pub *pub, struct err *e)
+{
+    return pub->assembly.count == 0 || substituter_fill(&pub->assembly, e);
+}
+
 static bool show_releases(struct pub *pub, FILE *json_out, struct err *e)
 {
     if (!get_releases(pub, e)) {
@@ -485,8 +491,7 @@ static bool run(
     if (plan) {
         return show_plan(pub, json_out, e);
     }
-    return substituter_fill(&pub->assembly, e) && sign_all(pub, e) && upload(pub, e) &&
-           roll_out(pub, e);
+    return fill_cache(pub, e) && sign_all(pub, e) && upload(pub, e) && roll_out(pub, e);
 }
 
 static void pub_clear(struct pub *pub)

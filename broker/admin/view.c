@@ -64,11 +64,7 @@ static enum view_state up_to_date(const struct view_input *in)
         return VIEW_DRIFTED;
     if (in->status->reboot)
         return VIEW_REBOOT_PENDING;
-    if (built_itself)
-        return VIEW_AUTO_UPGRADED;
-    // Its history holds the logs of earlier attempts at the same configuration.
-    bool again = in->status->attempt > 1 && !in->status->automatic;
-    return again ? VIEW_EXTRA_LOGS : VIEW_UP_TO_DATE;
+    return built_itself ? VIEW_AUTO_UPGRADED : VIEW_UP_TO_DATE;
 }
 
 // The node's word about the current release.

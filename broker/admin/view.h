@@ -29,7 +29,6 @@ enum view_severity {
     X(COMMITTING, "committing", "committing", "⏳", PENDING) \
     X(REVERTING, "reverting", "reverting", "⏳", PENDING) \
     X(UP_TO_DATE, "up-to-date", "up to date", "💚", DONE)                /* applied, runs the expected path */ \
-    X(EXTRA_LOGS, "extra-logs", "extra logs", "📜", DONE)                /* the same, but not at its first attempt */ \
     X(AUTO_UPGRADED, "auto-upgraded", "auto upgraded", "🤖", DONE)       /* runs what its self update built */ \
     X(DRY, "dry-activated", "dry-activated", "🧪", DONE)                 /* as asked, nothing was switched */ \
     X(REBOOT_PENDING, "reboot-pending", "reboot pending", "🔁", PENDING) /* up to date after the next boot */ \

@@ -148,6 +148,7 @@ host_write beta 'mode = "ok"; text = "five";'
 deploy 0
 says "the broker runs on beta, which goes last" "1 rebuild"
 expect "it keeps what it has" is "$(plan '.nodes[] | select(.name == "beta").change')" rebuild
+need "alpha is done with that" wait_for "$patience" "alpha" up_to_date alpha
 host_write alpha 'mode = "ok"; text = "six"; hold = "test";'
 bento deploy --wait="$patience" >"$out" 2>&1 </dev/null &
 deploying=$!

@@ -41,7 +41,6 @@ static const struct machine machines[] = {
     {"good", "good pppppppp pppppppp 💚 up to date 💚 10s", "up-to-date done - applied", NULL, UP},
     {"good-unpinned", "good-unpinned unpinned qqqqqqqq 📌 up to date 💚 10s", "up-to-date done - applied", NULL, UP, .unpinned = true, .running = Q},
     {"good-but-units", "good-but-units pppppppp pppppppp 💚 up to date 💚 UNITS 10s", "up-to-date done UNITS applied", NULL, UP, CODE_UNITS},
-    {"extra", "extra pppppppp pppppppp 💚 extra logs 📜 10s", "extra-logs done - applied", NULL, UP, .attempt = 2},
     {"upgraded", "upgraded pppppppp qqqqqqqq 🛑 auto upgraded 🤖 10s", "auto-upgraded done - applied", NULL, UP, .automatic = true, .running = Q, .profile = Q},
     {"dry", "dry pppppppp qqqqqqqq 🛑 dry-activated 🧪 10s", "dry-activated done -", NULL, NODE_DRY, .running = Q, .profile = Q},
     {"reboots", "reboots pppppppp pppppppp 💚 reboot pending 🔁 10s", "reboot-pending pending - applied", NULL, UP, .reboot = true},

@@ -13,7 +13,9 @@
 
 static struct err e;
 
-#define DIGEST "0909090909090909090909090909090909090909090909090909090909090909"
+#define FLEET_ID "0909090909090909090909090909090909090909090909090909090909090909"
+// Of no configuration: one without secrets.
+#define DIGEST "0000000000000000000000000000000000000000000000000000000000000000"
 #define NEXT "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"
 #define PATIENCE_MS 30000
 #define ROUNDS 8
@@ -96,7 +98,7 @@ static void write_config(void)
         " \"path\": \"/usr/sbin:/usr/bin:/sbin:/bin\", \"endpoints\":"
         " [{\"tunnel\": \"none\", \"pub\": \"tcp://127.0.0.1:1\", \"rep\": "
         "\"tcp://127.0.0.1:2\"}]}",
-        DIGEST, line_of_key(1), lab.path, lab.profile);
+        FLEET_ID, line_of_key(1), lab.path, lab.profile);
     put("node.json", buf_text(&json));
     buf_clear(&json);
 }
@@ -106,7 +108,7 @@ static int lab_setup(void **state)
     (void)state;
     struct proc_result result;
     char conf[96];
-    memset(key.digest, 9, HASH_BYTES);
+    memset(key.digest, 0, HASH_BYTES);
     if (start_sodium(NULL) != 0 || access(BENTO_APPLY, X_OK) != 0) {
         return -1;
     }
@@ -274,6 +276,7 @@ static int run_step(struct step step)
 {
     MUST(proc_run(
         step.argv, NULL, NULL, (struct bytes){0}, 1 << 20, PATIENCE_MS, false, &step.result, &e));
+    if (step.result.status) print_message("%s\n", buf_text(&step.result.err));
     int status = step.result.status;
     proc_result_clear(&step.result);
     return status;

@@ -60,7 +60,7 @@ static const struct row rows[] = {
     {"self update built the expected path", VIEW_UP_TO_DATE, SEVERITY_DONE, REMOTE_SAME, NODE_UP_TO_DATE, .automatic = true, .settled = true},
     {"applied, some units failed", VIEW_UP_TO_DATE, SEVERITY_DONE, REMOTE_SAME, NODE_UP_TO_DATE, CODE_UNITS, .settled = true, .tells_code = true},
     {"has no profile to speak of", VIEW_UP_TO_DATE, SEVERITY_DONE, REMOTE_SAME, NODE_UP_TO_DATE, .profile = "", .settled = true},
-    {"applied at its second attempt", VIEW_EXTRA_LOGS, SEVERITY_DONE, REMOTE_SAME, NODE_UP_TO_DATE, .attempt = 2, .settled = true},
+    {"applied at its second attempt", VIEW_UP_TO_DATE, SEVERITY_DONE, REMOTE_SAME, NODE_UP_TO_DATE, .attempt = 2, .settled = true},
     {"self update built the expected path at its second attempt", VIEW_UP_TO_DATE, SEVERITY_DONE, REMOTE_SAME, NODE_UP_TO_DATE, .attempt = 2, .automatic = true, .settled = true},
     {"runs what its self update built", VIEW_AUTO_UPGRADED, SEVERITY_DONE, REMOTE_OTHER, NODE_UP_TO_DATE, .automatic = true, .running = Q, .profile = Q, .settled = true},
     {"runs what its self update built, no path expected", VIEW_AUTO_UPGRADED, SEVERITY_DONE, REMOTE_UNPINNED, NODE_UP_TO_DATE, .automatic = true, .expected = "", .settled = true},
