@@ -1,5 +1,6 @@
 #include "parcels.h"
 
+#include "draft.h"
 #include "loop.h"
 #include "parcel_text.h"
 #include "progress.h"
@@ -46,20 +47,13 @@ static void on_line(void *context, struct bytes line)
     progress_line(work->works->progress, work->row, line);
 }
 
-static bool tickets_equal(const struct ticket *a, const struct ticket *b)
-{
-    return a->ct_len == b->ct_len && !memcmp(a->node_id, b->node_id, HASH_BYTES) &&
-           !memcmp(a->ct_hash, b->ct_hash, HASH_BYTES) &&
-           !memcmp(a->sealed, b->sealed, SEALED_KEY_BYTES);
-}
-
 static enum outcome outcome_of(const struct assembly *assembly, const struct parcel *parcel)
 {
     if (!assembly->cache) {
         return OUTCOME_BUILT;
     }
     const struct ticket *before = parcel_previous_ticket(assembly, parcel);
-    return before && tickets_equal(before, &parcel->ticket) ? OUTCOME_UNCHANGED : OUTCOME_CHANGED;
+    return before && ticket_same(before, &parcel->ticket) ? OUTCOME_UNCHANGED : OUTCOME_CHANGED;
 }
 
 // Says what became of it; of those that were only stopped nothing.
