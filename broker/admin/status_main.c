@@ -58,26 +58,10 @@ static bool check_options(struct session *s, int words, struct err *e)
     return check_wait(s, e);
 }
 
-static bool find_node(
-    const struct session *s, const char *name, const struct fleet_node **node, struct err *e)
-{
-    *node = fleet_find(&s->fleet, name);
-    if (*node)
-        return true;
-    const char **names = xcalloc(s->fleet.node_count + 1, sizeof *names);
-    for (size_t i = 0; i < s->fleet.node_count; i++)
-        names[i] = s->fleet.nodes[i].name;
-    const char *near = cli_nearest(name, names, s->fleet.node_count);
-    free(names);
-    if (near)
-        return err_set(e, CODE_USAGE, "no host `%s`: did you mean `%s`?", name, near);
-    return err_set(e, CODE_USAGE, "no host `%s` in the fleet", name);
-}
-
 static bool get_history(struct session *s, const char *name, const struct fleet_node **node,
     struct remote_statuses *history, struct err *e)
 {
-    return find_node(s, name, node, e) &&
+    return select_node(&s->fleet, name, node, e) &&
            remote_get_history(s->remote, (*node)->node_id, STATUSES_KEPT_PER_NODE, history, e);
 }
 
