@@ -27,7 +27,6 @@
 #define SECONDS_MAX (7u * 86400)
 #define CACHE_DAYS 30
 #define NAMES_SHOWN 5
-#define ADMIN_SOCKET "/run/bento-broker/admin.sock"
 
 static const char *directory, *key_file, *action, *wait_text, *jobs_text, *spec, *gate_text,
     *revert_text;
@@ -205,8 +204,8 @@ static void warn_of_older(const struct fleet *fleet, const struct release *relea
 
 static bool get_previous(struct pub *pub, struct err *e)
 {
-    const char *admin = pub->fleet.admin ? pub->fleet.admin : ADMIN_SOCKET;
-    if (!remote_open(admin, &pub->remote, e) || !remote_get_release(pub->remote, &pub->raw, e)) {
+    if (!remote_open(pub->fleet.admin, &pub->remote, e) ||
+        !remote_get_release(pub->remote, &pub->raw, e)) {
         return false;
     }
     if (!pub->raw.present) {

@@ -144,10 +144,6 @@ static bool run(struct session *s, char **words, int count, struct err *e)
     s->chosen = xcalloc(s->fleet.node_count + 1, sizeof *s->chosen);
     if (!select_nodes(&s->fleet, words, count, s->chosen, e))
         return false;
-    if (!s->fleet.admin)
-        return err_set(e, CODE_CONFIG,
-            "fleet.nix does not say where the broker is: set broker.admin = "
-            "\"ssh://admin@server\"");
     struct show show = {.json = o->json,
         .choice = {.chosen = s->chosen, .named = count > 0, .all = o->all, .failed = o->failed}};
     if (o->watch || o->wait)
