@@ -1,6 +1,7 @@
 #include "pool.h"
 
 #include "fs.h"
+#include "interrupt.h"
 #include "loop.h"
 #include "proc.h"
 
@@ -39,9 +40,6 @@ struct pool {
     bool stopped;
     int signal;
 };
-
-static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-#define SIGNAL_COUNT (sizeof(signals) / sizeof(*signals))
 
 // ---- the rule for memory ----
 
@@ -370,69 +368,35 @@ static void fill(void *context)
 
 // ---- signals ----
 
-// A handler, since other threads of the process may get the signal; it has no other way to the loop.
-static int signal_pipe = -1;
-
-static void on_signal(int number)
-{
-    int before = errno;
-    uint8_t byte = (uint8_t)number;
-    ssize_t ignored = write(signal_pipe, &byte, 1);
-    (void)ignored;
-    errno = before;
-}
-
-struct signals {
+struct catcher {
     struct pool *pool;
-    int ends[2];
-    struct sigaction before[SIGNAL_COUNT];
+    struct interrupt interrupt;
 };
 
-static void take_signal(void *context)
+static void stop_for(struct pool *pool, int number)
 {
-    struct signals *s = context;
-    uint8_t number = 0;
-    if (read(s->ends[0], &number, 1) == 1 && number && !s->pool->signal) {
-        s->pool->signal = number;
-        pool_stop(s->pool);
+    if (number && !pool->signal) {
+        pool->signal = number;
+        pool_stop(pool);
     }
 }
 
-// Whoever ignored one before (nohup, a job in the background) still does.
-static void catch_signals(struct signals *s)
+static void on_interrupt(void *context)
 {
-    struct sigaction ours = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    ASSERT(pipe2(s->ends, O_CLOEXEC | O_NONBLOCK) == 0);
-    signal_pipe = s->ends[1];
-    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
-        sigaction(signals[i], NULL, &s->before[i]);
-        if (s->before[i].sa_handler != SIG_IGN) {
-            sigaction(signals[i], &ours, NULL);
-        }
-    }
-}
-
-static void release_signals(struct signals *s)
-{
-    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
-        sigaction(signals[i], &s->before[i], NULL);
-    }
-    take_signal(s); // one that came just now
-    signal_pipe = -1;
-    close(s->ends[0]);
-    close(s->ends[1]);
+    struct catcher *catcher = context;
+    stop_for(catcher->pool, interrupt_take(&catcher->interrupt));
 }
 
 int pool_run(struct pool *pool)
 {
-    struct signals caught = {.pool = pool};
-    catch_signals(&caught);
-    struct loop_watch *watch = loop_fd(pool->loop, caught.ends[0], take_signal, &caught);
+    struct catcher catcher = {.pool = pool};
+    interrupt_catch(&catcher.interrupt);
+    struct loop_watch *watch = loop_fd(pool->loop, catcher.interrupt.fd, on_interrupt, &catcher);
     loop_on_idle(pool->loop, fill, pool);
     loop_post(pool->loop, fill, pool); // the first turn
     loop_run(pool->loop);
     loop_remove(watch);
-    release_signals(&caught);
+    stop_for(pool, interrupt_release(&catcher.interrupt));
     return pool->signal;
 }
 

@@ -1,7 +1,6 @@
 #include "rollout.h"
 
 #include "follow.h"
-#include "interrupt.h"
 #include "newest.h"
 #include "plan.h"
 
@@ -121,8 +120,7 @@ static bool publish(struct rollout *r, size_t wave, struct err *e)
     return true;
 }
 
-static bool follow_wave(
-    struct rollout *r, size_t wave, int interrupt, struct followed *followed, struct err *e)
+static bool follow_wave(struct rollout *r, size_t wave, struct followed *followed, struct err *e)
 {
     const struct roster *roster = &r->published.roster;
     bool *watched = xcalloc(roster->count + 1, sizeof(*watched));
@@ -138,7 +136,7 @@ static bool follow_wave(
         .watched = watched,
         .seconds = r->wait_seconds,
         .name_width = r->name_width,
-        .interrupt = interrupt,
+        .interrupt = r->interrupt.caught ? r->interrupt.fd : -1,
         .wave = !last,
         .gate_seconds = r->gate_seconds};
     bool ok = follow_release(&follow, followed, e);
@@ -175,7 +173,9 @@ static bool may_go_on(
 
 bool rollout_run(struct rollout *rollout, struct err *e)
 {
-    int interrupt = rollout->wait || is_rollout(rollout) ? interrupt_open() : -1;
+    if (rollout->wait || is_rollout(rollout)) {
+        interrupt_catch(&rollout->interrupt);
+    }
     for (size_t wave = 0; wave < rollout->waves->count; wave++) {
         struct followed followed = {0};
         bool last = wave + 1 == rollout->waves->count;
@@ -186,7 +186,7 @@ bool rollout_run(struct rollout *rollout, struct err *e)
         if (last && !rollout->wait) {
             return true;
         }
-        if (!follow_wave(rollout, wave, interrupt, &followed, e)) {
+        if (!follow_wave(rollout, wave, &followed, e)) {
             return false;
         }
         rollout->status = followed.status > rollout->status ? followed.status : rollout->status;
@@ -202,6 +202,7 @@ bool rollout_run(struct rollout *rollout, struct err *e)
 
 void rollout_clear(struct rollout *rollout)
 {
+    interrupt_release(&rollout->interrupt);
     if (rollout->out) {
         release_clear(&rollout->published);
     }

@@ -4,6 +4,7 @@
 // they have.
 #pragma once
 
+#include "interrupt.h"
 #include "upload.h"
 
 struct rollout {
@@ -24,6 +25,8 @@ struct rollout {
     int status;               // 0 all converged, 2 some pending, 3 some failing
     size_t out;               // waves that were published
     struct release published; // the last one, if any; its roster borrows from the draft
+    struct interrupt
+        interrupt; // caught while there is something to follow, and until it is cleared
 };
 
 // False: it ended early; *e says why, and status and out how far it came.

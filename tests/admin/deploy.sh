@@ -123,7 +123,8 @@ host_write beta 'mode = "ok"; text = "four";'
 bento deploy --waves 'alpha,rest' --gate 600 >"$out" 2>&1 </dev/null &
 deploying=$!
 need "a wave in its gate" wait_for "$patience" "the gate" in_gate
-kill -INT "$(pgrep -x -P "$deploying" bento-pub || echo "$deploying")"
+# Not SIGINT, which a job in the background of a script ignores.
+kill -TERM "$(pgrep -x -P "$deploying" bento-pub || echo "$deploying")"
 status=0
 wait "$deploying" || status=$?
 expect "an interrupt ends it" is "$status" 1
