@@ -20,6 +20,7 @@ target_compile_definitions(test_follow PRIVATE BROKER="$<TARGET_FILE:bento-broke
 add_dependencies(test_follow bento-broker)
 set_tests_properties(unit/follow PROPERTIES LABELS e2e)
 
+bento_unit_test(terminal admin)
 bento_unit_test(progress admin)
 bento_unit_test(pool admin rt)
 

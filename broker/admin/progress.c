@@ -1,12 +1,11 @@
 #include "progress.h"
 
 #include "loop.h"
+#include "terminal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #define FRAME_MS 100
 #define HEARTBEAT_MS 60000
@@ -296,15 +295,6 @@ void progress_render(const struct progress_row *rows, size_t count,
 
 // ---- the terminal ----
 
-static void measure(struct progress_look *look)
-{
-    struct winsize size;
-    look->width = 80, look->height = 24;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col && size.ws_row) {
-        look->width = size.ws_col, look->height = size.ws_row;
-    }
-}
-
 // Every line replaces the one that was there, so that nothing flickers.
 static void append_lines(struct buf *out, const char *text, const char *colour)
 {
@@ -319,13 +309,15 @@ static void append_lines(struct buf *out, const char *text, const char *colour)
 // text: for good, above the live lines.
 static void redraw(struct progress *p, const char *text, const char *colour, bool live)
 {
+    struct terminal_size size = terminal_size(stdout);
     struct progress_look look = {.what = p->what,
+        .width = size.width,
+        .height = size.height,
         .frame = p->frame,
         .now_ms = clock_monotonic_ms(),
         .since_ms = p->since_ms,
         .colour = p->colour};
     CLEANUP(buf_clear) struct buf out = {0};
-    measure(&look);
     // A terminal that became narrower has wrapped the lines that do not fit any more.
     unsigned up = progress_height(buf_text(&p->drawn), look.width);
     if (up) {
@@ -377,24 +369,18 @@ static void on_heartbeat(void *context)
     loop_timer_set(p->timer, HEARTBEAT_MS);
 }
 
-static bool is_set(const char *variable)
-{
-    const char *value = getenv(variable);
-    return value && *value;
-}
-
 struct progress *progress_new(
     struct loop *loop, const char *what, const char *const *names, size_t count)
 {
-    const char *term = getenv("TERM"), *verbose = getenv("VERBOSE");
+    const char *verbose = getenv("VERBOSE");
     struct progress *p = xcalloc(1, sizeof(*p));
     *p = (struct progress){.what = what,
         .count = count,
         .rows = xcalloc(count + 1, sizeof(*p->rows)),
-        .terminal = isatty(STDOUT_FILENO) && term && strcmp(term, "dumb") != 0,
+        .terminal = terminal_may_draw(stdout),
+        .colour = terminal_may_color(stdout),
         .verbose = verbose && *verbose && strcmp(verbose, "0") != 0,
         .since_ms = clock_monotonic_ms()};
-    p->colour = p->terminal && !is_set("NO_COLOR");
     for (size_t i = 0; i < count; i++) {
         p->rows[i].name = names[i];
     }

@@ -1,18 +1,14 @@
 #include "redraw.h"
 
+#include "terminal.h"
+
 #include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #define LINE_BYTES 512
 
 void redraw_open(struct redraw *redraw, FILE *out)
 {
-    const char *term = getenv("TERM");
-    *redraw = (struct redraw){
-        .out = out, .terminal = isatty(fileno(out)) && term && strcmp(term, "dumb") != 0};
+    *redraw = (struct redraw){.out = out, .terminal = terminal_may_draw(out)};
 }
 
 static void erase(struct redraw *redraw)
@@ -34,14 +30,6 @@ void redraw_say(struct redraw *redraw, const char *format, ...)
     fflush(redraw->out);
 }
 
-static void size_of(FILE *out, size_t *rows, size_t *columns)
-{
-    struct winsize size = {0};
-    ioctl(fileno(out), TIOCGWINSZ, &size);
-    *rows = size.ws_row ? size.ws_row : 24;
-    *columns = size.ws_col ? size.ws_col : 80;
-}
-
 // A line that wraps would be two, and the next drawing would begin too low. Whatever is no ASCII
 // may be two columns wide.
 static void cut(char *text, size_t columns)
@@ -60,21 +48,20 @@ static void cut(char *text, size_t columns)
 void redraw_add(struct redraw *redraw, const char *format, ...)
 {
     char text[LINE_BYTES];
-    size_t rows, columns;
     va_list args;
     if (!redraw->terminal) {
         return;
     }
-    size_of(redraw->out, &rows, &columns);
+    struct terminal_size size = terminal_size(redraw->out);
     // One for the cursor, one for what is left out.
-    if (redraw->next_count + 2 >= rows) {
+    if (redraw->next_count + 2 >= size.height) {
         redraw->left_out++;
         return;
     }
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    cut(text, columns - 1);
+    cut(text, size.width - 1);
     buf_printf(&redraw->next, "%s\n", text);
     redraw->next_count++;
 }

@@ -5,7 +5,7 @@
 #include "status_history.h"
 #include "status_json.h"
 #include "status_watch.h"
-#include "table.h"
+#include "terminal.h"
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -83,8 +83,8 @@ static bool show_history(struct session *s, struct err *e)
     else if (history.count == 0)
         buf_printf(&text, "%s has never reported.\n", node->name);
     else
-        status_history_draw(
-            &history, s->fleet.trust.fleet, table_width(stdout), table_may_color(stdout), &text);
+        status_history_draw(&history, s->fleet.trust.fleet, terminal_size(stdout).width,
+            terminal_may_color(stdout), &text);
     put(&text);
     remote_statuses_clear(&history);
     return status_flush(e);

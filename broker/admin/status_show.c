@@ -3,7 +3,7 @@
 #include "loop.h"
 #include "status_json.h"
 #include "status_text.h"
-#include "table.h"
+#include "terminal.h"
 
 #include <stdlib.h>
 
@@ -15,8 +15,8 @@ static void put(struct buf *text)
 static void show_text(const struct rows_choice *choice, const struct report *report)
 {
     struct status_page page = {0};
-    status_page_draw(
-        report, choice, clock_unix_s(), table_width(stdout), table_may_color(stdout), &page);
+    status_page_draw(report, choice, clock_unix_s(), terminal_size(stdout).width,
+        terminal_may_color(stdout), &page);
     put(&page.head);
     put(&page.table);
     put(&page.notes);

@@ -3,7 +3,7 @@
 #include "live.h"
 #include "status_json.h"
 #include "status_text.h"
-#include "table.h"
+#include "terminal.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -97,12 +97,12 @@ static void draw_screen(struct watch *w)
 {
     struct status_page page = {0};
     CLEANUP(buf_clear) struct buf out = {0};
-    size_t width = table_width(stdout), height = table_height(stdout);
+    struct terminal_size size = terminal_size(stdout);
     put_trouble(w, &page.head);
-    status_page_draw(live_report(w->live), &w->options->show.choice, clock_unix_s(), width,
-        table_may_color(stdout), &page);
+    status_page_draw(live_report(w->live), &w->options->show.choice, clock_unix_s(), size.width,
+        terminal_may_color(stdout), &page);
     size_t foot = count_lines(&page.foot);
-    size_t room = height > foot ? height - foot : 0;
+    size_t room = size.height > foot ? size.height - foot : 0;
     buf_append_text(&out, "\033[H");
     put_lines(&out, &page.head, &room);
     buf_append(&page.table, page.notes.at, page.notes.len);

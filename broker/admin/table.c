@@ -5,8 +5,6 @@
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 #include <wchar.h>
 
 #define ESCAPED_WIDTH 4 // a control character is shown as \xNN
@@ -234,30 +232,4 @@ void table_wrap(struct bytes text, size_t width, struct buf *out)
             len++;
         wrap_line(line, len, width ? width : SIZE_MAX, out);
     }
-}
-
-static struct winsize size_of(FILE *out)
-{
-    struct winsize size = {0};
-    if (!isatty(fileno(out)))
-        return size;
-    if (ioctl(fileno(out), TIOCGWINSZ, &size) != 0 || !size.ws_col || !size.ws_row)
-        size = (struct winsize){.ws_col = 80, .ws_row = 24};
-    return size;
-}
-
-size_t table_width(FILE *out)
-{
-    return size_of(out).ws_col;
-}
-
-size_t table_height(FILE *out)
-{
-    return size_of(out).ws_row;
-}
-
-bool table_may_color(FILE *out)
-{
-    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
-    return isatty(fileno(out)) && !(no && *no) && term && strcmp(term, "dumb") != 0;
 }

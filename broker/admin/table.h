@@ -33,9 +33,3 @@ void table_text(const struct table *table, size_t width, bool color, struct buf 
 // Text that is no table: breaks its lines at blanks so that they fit into width (0: as they are); what
 // goes on stands two columns further in. Appends.
 void table_wrap(struct bytes text, size_t width, struct buf *out);
-
-// Columns of the terminal behind out, and its lines; 0 if it is none.
-size_t table_width(FILE *out);
-size_t table_height(FILE *out);
-// out is a terminal that knows colours, and NO_COLOR (https://no-color.org) is unset or empty.
-bool table_may_color(FILE *out);

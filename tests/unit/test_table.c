@@ -2,14 +2,11 @@
 
 #include "bytes.h"
 
-#include <fcntl.h>
 #include <locale.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 #include <wchar.h>
 
 #include <cmocka.h>
@@ -181,40 +178,6 @@ static void emoji_survive_the_c_locale(void **unused)
     free(text);
 }
 
-static void pipe_has_no_width_and_no_colour(void **unused)
-{
-    (void)unused;
-    setenv("TERM", "xterm", 1);
-    FILE *file = tmpfile();
-    assert_int_equal(table_width(file), 0);
-    assert_false(table_may_color(file));
-    fclose(file);
-}
-
-static void terminal_has_colours_unless_told_otherwise(void **unused)
-{
-    (void)unused;
-    int control = posix_openpt(O_RDWR | O_NOCTTY);
-    assert_true(control >= 0 && grantpt(control) == 0 && unlockpt(control) == 0);
-    FILE *terminal = fopen(ptsname(control), "r+");
-    assert_non_null(terminal);
-    struct winsize size = {.ws_col = 123, .ws_row = 40};
-    assert_int_equal(ioctl(control, TIOCSWINSZ, &size), 0);
-    assert_int_equal(table_width(terminal), 123);
-    unsetenv("NO_COLOR");
-    setenv("TERM", "xterm", 1);
-    assert_true(table_may_color(terminal));
-    setenv("NO_COLOR", "", 1);
-    assert_true(table_may_color(terminal));
-    setenv("NO_COLOR", "1", 1);
-    assert_false(table_may_color(terminal));
-    unsetenv("NO_COLOR");
-    setenv("TERM", "dumb", 1);
-    assert_false(table_may_color(terminal));
-    fclose(terminal);
-    close(control);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,8 +189,6 @@ int main(void)
         cmocka_unit_test(colours_come_only_when_asked_for),
         cmocka_unit_test(control_characters_are_escaped),
         cmocka_unit_test(emoji_survive_the_c_locale),
-        cmocka_unit_test(pipe_has_no_width_and_no_colour),
-        cmocka_unit_test(terminal_has_colours_unless_told_otherwise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
