@@ -3,6 +3,7 @@
 #include "bus.h"
 #include "fs.h"
 #include "message.h"
+#include "place.h"
 #include "proc.h"
 
 #include <errno.h>
@@ -18,7 +19,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ADMIN_SOCKET "/run/bento-broker/admin.sock"
 #define LOGIN_MS 180000 // people type passphrases, tokens wait for a touch
 #define FIRST_ASK_MS 10000
 #define LISTEN_MS 2000   // between bind and listen: far too long
@@ -27,7 +27,6 @@
 #define MISSING_BATCH 4096
 #define RESTARTS_MAX 3
 #define REPLY_TEXT_MAX 480
-#define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
 struct remote {
     char *where, *admin_url, *events_url;
@@ -35,105 +34,6 @@ struct remote {
     pid_t ssh;    // 0: none
     int ssh_fd;   // its pidfd
 };
-
-// Where ssh shall go, taken apart.
-struct place {
-    char *destination, *port, *socket; // [user@]host; port may be NULL
-};
-
-static void place_clear(struct place *place)
-{
-    free(place->destination);
-    free(place->port);
-    free(place->socket);
-    *place = (struct place){0};
-}
-
-static bool only(const char *text, const char *allowed)
-{
-    return text[0] && text[strspn(text, allowed)] == '\0';
-}
-
-#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-#define DIGITS "0123456789"
-
-static bool user_is_clean(const char *user)
-{
-    return user[0] != '-' && only(user, LETTERS DIGITS "._+@-");
-}
-
-static bool host_is_clean(const char *host)
-{
-    return host[0] != '-' && only(host, LETTERS DIGITS "._:-");
-}
-
-// A colon would end the path inside of -L, % and $ would be expanded there.
-static bool socket_is_clean(const char *path)
-{
-    return path[0] == '/' && only(path, LETTERS DIGITS "/._+@-") &&
-           strlen(path) <= SOCKET_PATH_MAX && strrchr(path, '/')[1] != '\0';
-}
-
-static bool port_is_clean(const char *port)
-{
-    return strlen(port) <= 5 && only(port, DIGITS) && atoi(port) >= 1 && atoi(port) <= 65535;
-}
-
-// Splits "host[:port]" or "[v6][:port]" in place.
-static bool host_split(char *text, char **host, char **port)
-{
-    *port = NULL;
-    *host = text;
-    char *rest;
-    if (text[0] == '[') {
-        *host = text + 1;
-        char *end = strchr(text, ']');
-        if (!end)
-            return false;
-        *end = '\0';
-        rest = end + 1;
-        if (*rest != '\0' && *rest != ':')
-            return false;
-    } else {
-        rest = text + strcspn(text, ":");
-    }
-    if (*rest == ':') {
-        *rest = '\0';
-        *port = rest + 1;
-    }
-    return true;
-}
-
-// ssh://[user@]host[:port][/path]. Nothing in it can become an option of ssh.
-static bool place_parse(const char *where, struct place *place, struct err *e)
-{
-    *place = (struct place){0};
-    char *text = xstrdup(where + strlen("ssh://"));
-    char *slash = strchr(text, '/');
-    place->socket = xstrdup(slash ? slash : ADMIN_SOCKET);
-    if (slash)
-        *slash = '\0';
-    char *at = strrchr(text, '@');
-    char *user = at ? text : NULL;
-    if (at)
-        *at = '\0';
-    char *host, *port;
-    bool ok = host_split(at ? at + 1 : text, &host, &port) && host_is_clean(host) &&
-              (!user || user_is_clean(user)) && (!port || port_is_clean(port)) &&
-              socket_is_clean(place->socket);
-    if (ok) {
-        struct buf destination = {0};
-        buf_printf(&destination, "%s%s%s", user ? user : "", user ? "@" : "", host);
-        place->destination = xstrdup(buf_text(&destination));
-        place->port = port ? xstrdup(port) : NULL;
-        buf_clear(&destination);
-    } else {
-        err_set(e, CODE_CONFIG, "`%s` is not ssh://[user@]host[:port][/path/of/admin.sock]", where);
-        place_clear(place);
-    }
-    free(text);
-    return ok;
-}
 
 // ".../admin.sock" → ".../events.sock"
 static char *events_beside(const char *admin)
@@ -185,7 +85,7 @@ static bool make_folder(struct remote *r, struct err *e)
 {
     const char *base[] = {getenv("XDG_RUNTIME_DIR"), getenv("TMPDIR"), "/tmp"};
     for (size_t i = 0; i < sizeof base / sizeof base[0]; i++) {
-        if (!base[i] || !socket_is_clean(base[i]) || strlen(base[i]) > 64)
+        if (!base[i] || !place_socket_is_clean(base[i]) || strlen(base[i]) > 64)
             continue;
         char *folder = joined(base[i], "/bento-XXXXXX");
         if (mkdtemp(folder)) {
