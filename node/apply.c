@@ -359,7 +359,17 @@ static void resume(struct step *s)
     }
 }
 
-// Its commit was interrupted by a boot into it, perhaps by its own doing.
+// The machine came up in what was installed before: that has to be proved first. The commit is undone,
+// and what runs stays.
+static void undo_commit_here(struct step *s)
+{
+    struct apply_trial *trial = &s->a->trial;
+    path_set(trial->old_path, s->ev->running);
+    strncpy(trial->specialisation, s->ev->specialisation, SPECIALISATION_BYTES_MAX);
+    way_revert(s, CODE_REBOOT);
+}
+
+// Its commit was interrupted by a boot, perhaps by its own doing.
 static void on_restart_committing(struct step *s)
 {
     struct apply *a = s->a;
@@ -367,6 +377,8 @@ static void on_restart_committing(struct step *s)
     a->boots += is_new;
     if (a->boots > ATTEMPTS_MAX) {
         way_revert(s, CODE_ATTEMPTS);
+    } else if (must_prove(s) && !is_new) {
+        undo_commit_here(s);
     } else if (is_new || a->target.action == ACTION_BOOT) {
         way_commit(s);
     } else {

@@ -39,7 +39,9 @@
 // What has been committed but not booted yet (another kernel, or `boot` instead of `switch`) is
 // *unproven*: after the reboot it must be reached again (PROVING), or the profile of before is made
 // the boot default again and the machine restarts once more (RESTORING). Until then the journal
-// keeps what was applied before. Nothing is installed for a boot without such a way back.
+// keeps what was applied before. Nothing is installed for a boot without such a way back. A boot into
+// it while another one is being committed undoes that commit: the proof comes first, the other one
+// after it.
 //
 // A self update is an attempt at the applied configuration with other inputs: the same digest,
 // `automatic`, and a memory of its own (memory_key), so that its failure says nothing about the

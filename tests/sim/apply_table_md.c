@@ -172,7 +172,8 @@ static bool has_meaning(enum fact fact, enum apply_state state, enum apply_event
     case FACT_BOOTS:
         return kind == EVENT_BOOT && (is_boot_trial(state) || state == APPLY_COMMITTING);
     case FACT_UNPROVEN:
-        return (kind == EVENT_BOOT && !apply_in_trial(state)) || kind == EVENT_REVERTED;
+        return kind == EVENT_REVERTED ||
+               (kind == EVENT_BOOT && (!apply_in_trial(state) || state == APPLY_COMMITTING));
     case FACT_KNOWN:
         return state == APPLY_IDLE && kind == EVENT_DUE;
     case FACT_KIND:

@@ -75,6 +75,7 @@ struct scenario {
     struct behaviour behaviour; // of NEW; of UPDATED if that is what comes
     bool update;                // instead of a release
     bool by_hand;               // NEW was tested by hand before
+    bool waiting; // OTHER is installed for the next boot already, and not reached after it
     unsigned stubborn_boots, reboots_in_vain;
     uint64_t outage_from_ms, outage_until_ms;
     uint8_t expected; // the profile in the end
@@ -1158,8 +1159,7 @@ static void judge_end(struct world *w)
     if (w->running != w->profile && !a->unproven && !a->unconfirmed && !w->by_hand) {
         violated(w, "another system runs than the profile's");
     }
-    bool left = w->loose || w->booted != w->profile; // for a remedy
-    if (w->booted == w->running && w->unproven[w->booted] && !left) {
+    if (w->booted == w->running && w->unproven[w->booted] && !w->loose) {
         violated(w, "runs since a boot without a proof");
     }
     if (is_judged(a, a->applied.digest[0])) {
@@ -1267,6 +1267,12 @@ static const struct scenario scenarios[] = {
         .behaviour = {.action = ACTION_BOOT},
         .expected = NEW,
         .pending = true},
+    {.name = "for the next boot, like another one before",
+        .waiting = true,
+        .behaviour = {.action = ACTION_BOOT},
+        .expected = NEW,
+        .pending = true},
+    {.name = "good, while another one waits for its boot", .waiting = true, .expected = NEW},
     {.name = "tested by hand", .by_hand = true, .expected = NEW},
     {.name = "network down before",
         .outage_from_ms = MINUTE_MS,
@@ -1385,9 +1391,24 @@ static void expect_update(struct world *w, const struct behaviour *updated)
     w->updates_left = 2;
 }
 
+// OTHER is applied, and NEW is what the fleet wants then.
+static void install_other(struct world *w)
+{
+    w->behaviour[OTHER].action = ACTION_BOOT;
+    w->behaviour[OTHER].unreachable_after_boot = true;
+    w->wanted = OTHER;
+    run(w);
+    w->wanted = NEW;
+    w->head++;
+    w->boundaries = 0;
+}
+
 static struct world world_of(const struct scenario *scenario, step_function *step)
 {
     struct world w = world_new(step);
+    if (scenario->waiting) {
+        install_other(&w);
+    }
     if (scenario->update) {
         expect_update(&w, &scenario->behaviour);
     } else {
@@ -1414,7 +1435,8 @@ static void judge_scenario(struct world *w, const struct scenario *scenario)
     // A dead man's switch that fired is a judgement: not tried again.
     bool late =
         w->kind == CRASH_SLEEP && !w->slept_in_window; // the network was, for a short window
-    bool either = (w->kind == CRASH_GONE || late) && w->profile == OLD;
+    uint8_t before = scenario->waiting ? OTHER : OLD;
+    bool either = (w->kind == CRASH_GONE || late) && w->profile == before;
     if (w->profile != scenario->expected && !either) {
         violated(w, "ended with the wrong system");
     }
@@ -1734,6 +1756,16 @@ static void forgets_to_prove(const struct apply *now, const struct apply_event *
     apply_step(&proved, event, next, plan);
 }
 
+// As if the commit under way were all there is.
+static void commits_before_it_proves(const struct apply *now, const struct apply_event *event,
+    struct apply *next, struct apply_plan *plan)
+{
+    struct apply proved = *now;
+    proved.unproven = now->unproven && now->state != APPLY_COMMITTING;
+    apply_step(event->kind == EVENT_BOOT ? &proved : now, event, next, plan);
+    next->unproven = next->unproven || now->unproven;
+}
+
 static void restores_without_a_reboot(const struct apply *now, const struct apply_event *event,
     struct apply *next, struct apply_plan *plan)
 {
@@ -1855,10 +1887,11 @@ static void planted_faults_are_found(void **state)
     (void)state;
     step_function *const faults[] = {forgets_to_disarm, forgets_to_disarm_after_a_crash,
         commits_before_reached, takes_a_reboot_for_a_restart, starts_nothing_again,
-        tries_without_arming, forgets_to_prove, restores_without_a_reboot, reboots_unacknowledged,
-        judges_the_release_by_its_update, sleeps_through_its_window, forgets_the_way_back,
-        counts_no_boots, counts_no_reboots, ends_rebooting_never, forgets_the_last_resort,
-        forgets_the_secrets_at_a_boot, takes_failed_secrets_for_harmless, applies_secrets_unseen};
+        tries_without_arming, forgets_to_prove, commits_before_it_proves, restores_without_a_reboot,
+        reboots_unacknowledged, judges_the_release_by_its_update, sleeps_through_its_window,
+        forgets_the_way_back, counts_no_boots, counts_no_reboots, ends_rebooting_never,
+        forgets_the_last_resort, forgets_the_secrets_at_a_boot, takes_failed_secrets_for_harmless,
+        applies_secrets_unseen};
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
         char violation[VIOLATION_BYTES];
         assert_false(crash_everywhere(faults[i], violation, sizeof violation));
