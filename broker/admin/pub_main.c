@@ -461,6 +461,24 @@ static bool fill_cache(const struct pub *pub, struct err *e)
     return pub->assembly.count == 0 || substituter_fill(&pub->assembly, e);
 }
 
+// What went out since has pushed it up the screen.
+static void remind_of_failed(const struct pub *pub)
+{
+    CLEANUP(buf_clear) struct buf names = {0};
+    bool *failed = xcalloc(pub->deployment.count + 1, sizeof(*failed));
+    for (size_t i = 0; i < pub->deployment.count; i++) {
+        failed[i] = pub->deployment.changes[i].kind == CHANGE_FAILED;
+    }
+    name_hosts(&pub->fleet, failed, NAMES_SHOWN, &names);
+    free(failed);
+    if (names.len) {
+        fflush(stdout);
+        fprintf(stderr,
+            "FAILED, so nothing new for %s: why stands above; when mended: bento deploy\n",
+            buf_text(&names));
+    }
+}
+
 static bool show_releases(struct pub *pub, FILE *json_out, struct err *e)
 {
     if (!get_releases(pub, e)) {
@@ -490,7 +508,11 @@ static bool run(
     if (plan) {
         return show_plan(pub, json_out, e);
     }
-    return fill_cache(pub, e) && sign_all(pub, e) && upload(pub, e) && roll_out(pub, e);
+    bool ok = fill_cache(pub, e) && sign_all(pub, e) && upload(pub, e) && roll_out(pub, e);
+    if (pub->rollout.out) {
+        remind_of_failed(pub);
+    }
+    return ok;
 }
 
 static void pub_clear(struct pub *pub)

@@ -151,7 +151,8 @@ says "did you mean alpha?"
 
 echo '{ mode = "build-error"; text = "second"; }' >fleet/hosts/servers/beta.nix
 expect "a host that does not build keeps its configuration" 1 bento-pub
-says "beta    FAILED     keeps its previous configuration" "compile error on purpose" "published: "
+says "beta    FAILED     keeps its previous configuration" "compile error on purpose" "published: " \
+    "FAILED, so nothing new for beta: why stands above; when mended: bento deploy"
 before=$(released)
 expect "when all fail nothing is published" 1 bento-pub beta
 says "nothing is published"
