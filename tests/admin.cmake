@@ -27,7 +27,7 @@ bento_unit_test(pool admin rt)
 # What a person types. Label admin.
 add_test(NAME admin/help COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/admin/help.sh $<TARGET_FILE_DIR:bento>)
 set_tests_properties(admin/help PROPERTIES LABELS admin TIMEOUT 600)
-foreach(test repository signers build deploy)
+foreach(test repository signers build deploy day)
     add_test(NAME admin/${test} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/admin/${test}.sh)
     set_tests_properties(admin/${test} PROPERTIES LABELS admin TIMEOUT 900 SKIP_RETURN_CODE 77
         ENVIRONMENT BENTO_BIN=$<TARGET_FILE_DIR:bento>)

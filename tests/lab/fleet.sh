@@ -67,10 +67,17 @@ NIX
 
 # The node shows its keys, the admin enrols it, the file that add-host writes becomes the node's configuration.
 fleet_enrol() {
+    fleet_keys "$1" && (cd /root && bento add-host "$1" --keys "$LAB/$1.keys" >"$LAB/$1.add-host.out") && fleet_take "$1"
+}
+
+# The keys of a machine: $LAB/NODE.keys
+fleet_keys() {
     mkdir -p "$LAB/$1/etc/bento"
     fleet_bootstrap >"$LAB/$1/etc/bento/node.json"
-    lab_exec "$1" bento-apply --config /etc/bento/node.json keys >"$LAB/$1.keys" || return 1
-    (cd /root && bento add-host "$1" --keys "$LAB/$1.keys" >"$LAB/$1.add-host.out") || return 1
+    lab_exec "$1" bento-apply --config /etc/bento/node.json keys >"$LAB/$1.keys"
+}
+
+fleet_take() {
     jq -s '.[0] * .[1]' "/root/fleet/$1.bootstrap.json" - >"$LAB/$1/etc/bento/node.json" <<JSON
 $fleet_node_settings
 JSON
