@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define NO_UNIT "-"
+#define REVOKED (-1) // in the place of a pid
 
 const char *job_word(enum job_kind kind)
 {
@@ -150,6 +151,7 @@ bool job_file_revoke(int dir, enum job_kind kind)
         return false;
     }
     record.unit[0] = '\0';
+    record.pid = REVOKED; // a wrapper that comes now finds that it is not meant
     if (!job_file_write(fd, &record, &e)) {
         log_warning("job not taken back kind=%s error=\"%s\"", job_word(kind), e.text);
         return false;

@@ -82,6 +82,6 @@ expect "not in the cache: nothing was published" [ "$(released)" = "$before" ]
 
 cache_is "key = \"$key\"; upload = \"file:///root/cache\"; secret_key = \"keys/nowhere\";"
 expect "no secret key: refused" not deploy alpha
-expect "no secret key: how to make one" log_says '--generate-binary-cache-key'
+expect "no secret key: how to make one" log_says 'generate-binary-cache-key NAME'
 expect "no secret key: nothing was published" [ "$(released)" = "$before" ]
 finish

@@ -276,7 +276,6 @@ static int run_step(struct step step)
 {
     MUST(proc_run(
         step.argv, NULL, NULL, (struct bytes){0}, 1 << 20, PATIENCE_MS, false, &step.result, &e));
-    if (step.result.status) print_message("%s\n", buf_text(&step.result.err));
     int status = step.result.status;
     proc_result_clear(&step.result);
     return status;
