@@ -184,6 +184,10 @@ class Daemon(Box):
                     self.spawn(under, path)
         os.unlink(path)
 
+    def await_secrets(self):
+        """What it does at every start has been done."""
+        wait_until(lambda: b"job ended kind=secrets" in read(self.path("log")), "its secrets to be installed")
+
     def spawn(self, under, path):
         self.process = subprocess.Popen([*under, *self.command("--no-systemd")], stderr=self.log,
                                         env={**os.environ, "NOTIFY_SOCKET": path})

@@ -57,8 +57,7 @@ def by_daemon(bench, case, code, raised):
     d.start()
     for release in case.seen:
         d.deliver_and_wait(release)
-    # What it does at every start has been done.
-    lab.wait_until(lambda: b"job ended kind=secrets" in lab.read(d.path("log")), "its secrets to be installed")
+    d.await_secrets()
     floors, statuses = d.floors(), d.status_files()
     for name, data in ((case.release.blob_name, case.release.blob), (case.release.tree_name, case.release.tree)):
         if data is not None:

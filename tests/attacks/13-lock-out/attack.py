@@ -13,6 +13,7 @@ def running_node(lab):
     """A node that has accepted a release, and stands still; the head's file."""
     d = lab.daemon()
     d.start()
+    d.await_secrets()
     head = d.world.empty(d.world.now)
     d.deliver_and_wait(head)
     d.stop()
