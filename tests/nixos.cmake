@@ -5,7 +5,7 @@ function(bento_nixos_test name timeout)
         ENVIRONMENT "BENTO_BIN=${BENTO_BIN};BENTO_BUILD=${CMAKE_BINARY_DIR}")
 endfunction()
 
-foreach(test evaluate programs units install flake)
+foreach(test evaluate programs units install flake readme)
     bento_nixos_test(${test} 600)
 endforeach()
 bento_nixos_test(deploy 600)
