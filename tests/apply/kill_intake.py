@@ -21,6 +21,7 @@ class Intake:
         self.node.start()
         self.node.deliver_and_wait(self.old)
         self.node.stop()
+        machine.end_processes()  # jobs outlive it
         self.folder = self.node.deliver(self.new)
         self.floors = {self.floor(self.old), self.floor(self.new)}
         self.kept = [self.node.state, os.path.dirname(self.node.floor_copy)]
@@ -31,6 +32,7 @@ class Intake:
         return "/root/intake/saved-%d" % number
 
     def restore(self):
+        machine.end_processes()
         for number, place in enumerate(self.kept):
             shutil.rmtree(place)
             shutil.copytree(self.saved(number), place, symlinks=True)

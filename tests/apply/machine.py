@@ -43,6 +43,20 @@ def system_of(link):
     return os.path.realpath(link) if os.path.exists(link) else ""
 
 
+def end_processes():
+    """All but us, the first process here."""
+    assert os.getpid() == 1
+    try:
+        os.kill(-1, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    while True:
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
 class Machine:
     """Off, with an empty disk: in memory, or what make_disk(folder) mounts there."""
 
@@ -64,18 +78,7 @@ class Machine:
         lab.write("/run/boot-id", str(uuid.uuid4()) + "\n", 0o444)
         mount("--bind", "/run/boot-id", BOOT_ID)
 
-    def end_processes(self):
-        """All but us, the first process here."""
-        assert os.getpid() == 1
-        try:
-            os.kill(-1, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        while True:
-            try:
-                os.waitpid(-1, 0)
-            except ChildProcessError:
-                return
+    end_processes = staticmethod(end_processes)
 
     def power_off(self):
         self.end_processes()

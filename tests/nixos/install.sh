@@ -13,7 +13,7 @@ DESTDIR=$work/root cmake --install "$BENTO_BUILD" --prefix /usr >"$work/said" ||
 programs='bento bento-apply bento-broker bento-node bento-pub bento-status'
 {
     for program in $programs; do echo "bin/$program"; done
-    for file in LICENSE PROTOCOL.md README.md; do echo "share/doc/bento/$file"; done
+    for file in JSON.md LICENSE PROTOCOL.md README.md; do echo "share/doc/bento/$file"; done
     find node broker -name '*.[1-8]' | while read -r page; do echo "share/man/man${page##*.}/$(basename "$page")"; done
 } | sort >"$work/expected"
 (cd "$work/root/usr" && find . -type f | sed 's|^\./||' | sort) >"$work/installed"
