@@ -17,11 +17,9 @@
 
 static int wait_for(pid_t pid, int pidfd)
 {
-    int status = 0;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
+    int status = proc_wait(pid);
     close(pidfd);
-    return proc_status(status);
+    return status;
 }
 
 // What is run is printed first: the output of a job is the log that a person reads.

@@ -22,6 +22,14 @@ int proc_status(int wait_status)
     return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status);
 }
 
+int proc_wait(pid_t pid)
+{
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    return proc_status(status);
+}
+
 void proc_end(pid_t pid, int patience_ms)
 {
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -30,8 +38,7 @@ void proc_end(pid_t pid, int patience_ms)
     if (pidfd < 0 || poll(&gone, 1, patience_ms) <= 0) {
         kill(pid, SIGKILL);
     }
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
-    }
+    proc_wait(pid);
     fd_closep(&pidfd);
 }
 
@@ -199,8 +206,7 @@ bool proc_spawn(const struct proc_spec *spec, pid_t *pid, int *pidfd, struct err
     if (handle < 0) {
         if (got == 0)
             kill(made, SIGKILL);
-        while (waitpid(made, NULL, 0) < 0 && errno == EINTR)
-            ;
+        proc_wait(made);
         errno = error;
         return err_set(e, CODE_IO, "cannot start %s%s%s: %m", child.program,
             spec->cwd != NULL ? " in " : "", spec->cwd != NULL ? spec->cwd : "");
@@ -327,12 +333,9 @@ bool proc_run(const char *const *argv, const char *const *env, const char *cwd, 
     result->timed_out = !watch_over(pidfd, streams, output_max, timeout_ms);
     if (result->timed_out)
         kill(inherit_tty ? pid : -pid, SIGKILL); // not reaped yet, so the number is still its own
-    int status = 0;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
+    result->status = proc_wait(pid);
     fd_closep(&streams[0].fd);
     fd_closep(&streams[1].fd);
-    result->status = proc_status(status);
     if (result->timed_out)
         return err_set(e, CODE_TIMEOUT, "%s did not end within %d ms", argv[0], timeout_ms);
     return true;

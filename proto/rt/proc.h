@@ -19,6 +19,8 @@ struct proc_spec {
 MUST_CHECK bool proc_spawn(const struct proc_spec *spec, pid_t *pid, int *pidfd, struct err *e);
 // Exit status as a shell would give it: 0–255, or 128 + signal.
 int proc_status(int wait_status);
+// Waits for the end of a child of ours that nothing else waits for; its proc_status().
+int proc_wait(pid_t pid);
 
 // Ends a child of ours that nothing else waits for: SIGTERM, after patience_ms SIGKILL, and reaps
 // it.
