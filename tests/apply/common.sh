@@ -101,6 +101,15 @@ let_go() {
     lab_exec router sh -c 'mkdir -p /run/bento-test && touch /run/bento-test/go'
 }
 
+# The switch is done, and nobody can be reached: the window is open.
+open_window() {
+    publish 'hold = "test";'
+    need "the switch waits" wait_for 20 "the switch" log_has 'hold test'
+    lab_cut router
+    let_go
+    need "the window is open" wait_for 20 "the window" journal_has 'state from=TRYING to=CONFIRMING'
+}
+
 # The states that the node reported for the newest release, oldest first.
 reported() {
     bento-status --json --history router | jq -r --argjson release "$(bento-status --json | jq .release)" \

@@ -14,14 +14,7 @@ power_cut() {
 
 # Inside the window: the switch is done, nobody has been reached yet.
 remember
-publish 'hold = "test";'
-need "the switch waits" wait_for 20 "the switch" log_has 'hold test'
-lab_cut router
-let_go
-confirming() {
-    journal_has 'state from=TRYING to=CONFIRMING'
-}
-need "the window is open" wait_for 20 "the window" confirming
+open_window
 power_cut "in the window"
 expect "in the window: the old system was booted" [ "$(booted_of router)" = "$good" ]
 let_go

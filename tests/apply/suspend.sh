@@ -22,14 +22,7 @@ sleep_for_an_hour() {
 
 start_fleet
 remember
-publish 'hold = "test";'
-need "the switch waits" wait_for 20 "the switch" log_has 'hold test'
-lab_cut router
-let_go
-confirming() {
-    journal_has 'state from=TRYING to=CONFIRMING'
-}
-need "the window is open" wait_for 20 "the window" confirming
+open_window
 opened=$(uptime_ms)
 sleep_for_an_hour
 is_over() {

@@ -7,34 +7,8 @@ LAB_SOURCE=$(realpath "$(dirname "$0")/../lab")
 . "$LAB_SOURCE/fleet.sh"
 lab_enter "$0" "$@"
 
-failures=0
-
-fail() {
-    echo "FAILED: $*" >&2
-    failures=$((failures + 1))
-}
-
-# expect MESSAGE COMMAND…: goes on when it does not hold; finish tells.
-expect() {
-    message=$1
-    shift
-    if "$@" >&2; then
-        echo "ok: $message"
-    else
-        fail "$message"
-    fi
-}
-
-not() {
-    ! "$@"
-}
-
-# For what the rest of the test stands on.
-need() {
-    needed=$failures
-    expect "$@"
-    [ "$failures" = "$needed" ] || finish
-}
+# shellcheck source-path=SCRIPTDIR source=../lab/expect.sh
+. "$LAB_SOURCE/expect.sh"
 
 finish() {
     if [ "$failures" != 0 ]; then

@@ -13,23 +13,8 @@ trap 'exit 130' INT TERM HUP
 # Evaluation alone: no store, no settings of the machine's.
 export HOME="$work" NIX_CONF_DIR="$work" NIX_REMOTE=dummy://
 unset NIX_PATH NIX_CONFIG
-failures=0
-
-fail() {
-    echo "FAILED: $*" >&2
-    failures=$((failures + 1))
-}
-
-# expect MESSAGE COMMAND…
-expect() {
-    message=$1
-    shift
-    if "$@" >&2; then
-        echo "ok: $message"
-    else
-        fail "$message"
-    fi
-}
+# shellcheck source-path=SCRIPTDIR source=../lab/expect.sh
+. tests/lab/expect.sh
 
 # value EXPRESSION: as JSON; the names of cases.nix are at hand.
 value() {
