@@ -66,17 +66,8 @@ let
 in
 {
   options.services.bento.broker = {
-    enable = mkOption {
-      type = types.bool;
-      default = false;
-      description = "Whether this machine is a fleet's broker.";
-    };
-    package = mkOption {
-      type = types.package;
-      default = pkgs.callPackage ./package.nix { };
-      defaultText = lib.literalExpression "pkgs.callPackage ./package.nix { }";
-      description = "The package with bento's programs.";
-    };
+    enable = bento.enable "Whether this machine is a fleet's broker.";
+    package = bento.package pkgs;
     fleet = mkOption {
       type = types.nullOr types.path;
       default = null;
@@ -111,16 +102,8 @@ in
     };
 
     onion = {
-      enable = mkOption {
-        type = types.bool;
-        default = false;
-        description = "Whether nodes may come through an onion service. `cat /var/lib/tor/onion/bento/hostname` shows its name.";
-      };
-      ssh = mkOption {
-        type = types.bool;
-        default = false;
-        description = "Whether the onion service leads to sshd, too.";
-      };
+      enable = bento.enable "Whether nodes may come through an onion service. `cat /var/lib/tor/onion/bento/hostname` shows its name.";
+      ssh = bento.enable "Whether the onion service leads to sshd, too.";
       authorizedClients = mkOption {
         type = types.listOf types.str;
         default = [ ];

@@ -73,17 +73,8 @@ let
 in
 {
   options.services.bento.node = {
-    enable = mkOption {
-      type = types.bool;
-      default = false;
-      description = "Whether this machine is kept up to date by a fleet's broker.";
-    };
-    package = mkOption {
-      type = types.package;
-      default = pkgs.callPackage ./package.nix { };
-      defaultText = lib.literalExpression "pkgs.callPackage ./package.nix { }";
-      description = "The package with bento's programs.";
-    };
+    enable = bento.enable "Whether this machine is kept up to date by a fleet's broker.";
+    package = bento.package pkgs;
     bootstrap = mkOption {
       type = types.nullOr types.path;
       default = null;

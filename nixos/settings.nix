@@ -9,6 +9,15 @@ rec {
   # A key that may be left out: the program's own default holds then.
   optional = type: description: mkOption { type = types.nullOr type; default = null; inherit description; };
 
+  # A module that does nothing until it is asked to, and its programs.
+  enable = description: mkOption { type = types.bool; default = false; inherit description; };
+  package = pkgs: mkOption {
+    type = types.package;
+    default = pkgs.callPackage ./package.nix { };
+    defaultText = lib.literalExpression "pkgs.callPackage ./package.nix { }";
+    description = "The package with bento's programs.";
+  };
+
   orDefault = value: default: if value != null then value else default;
   withoutNull = value:
     if builtins.isAttrs value then lib.mapAttrs (_: withoutNull) (lib.filterAttrs (_: v: v != null) value)
