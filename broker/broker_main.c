@@ -89,7 +89,7 @@ static bool read_config(const char *path, struct config *config, struct err *e)
     config->state = read_text(root, "state", "/var/lib/bento-broker");
     config->pub = read_text(root, "pub", "tcp://127.0.0.1:23686");
     config->rep = read_text(root, "rep", "tcp://127.0.0.1:23687");
-    config->admin = read_text(root, "admin", "/run/bento-broker/admin.sock");
+    config->admin = read_text(root, "admin", ADMIN_SOCKET);
     config->tick_seconds = TICK_SECONDS;
     conf_u64(root, "tick_seconds", 1, 86400, &config->tick_seconds);
     config->idle_seconds = PUBLIC_IDLE_S;

@@ -34,7 +34,6 @@ struct store;
 // caller holds a lock on the folder.
 MUST_CHECK bool store_open(const char *folder, struct store **store, struct err *e);
 void store_close(struct store *store); // NULL is fine
-void store_closep(struct store **store);
 
 // A release as it was published. All owned.
 struct store_release {

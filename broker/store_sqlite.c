@@ -302,12 +302,6 @@ void store_close(struct store *store)
     free(store);
 }
 
-void store_closep(struct store **store)
-{
-    store_close(*store);
-    *store = NULL;
-}
-
 static void append(struct buf *out, struct bytes b)
 {
     buf_append(out, b.at, b.len);

@@ -48,3 +48,4 @@
 #define PUB_PORT 23686u // spells BENTO on a telephone
 #define REP_PORT 23687u
 #define CACHE_PORT 23688u // a binary cache, on the node
+#define ADMIN_SOCKET "/run/bento-broker/admin.sock"

@@ -19,7 +19,7 @@ static const char *directory, *keys_file;
 static bool flake;
 
 static const struct cli_option options[] = {
-    {'C', "directory", "DIR", "the repository (default: BENTO_DIR, or here)", &directory, NULL},
+    REPOSITORY_OPTION(&directory),
     {0, "keys", "FILE",
         "what `bento-apply keys` printed on the machine; - is standard input (default)", &keys_file,
         NULL},

@@ -1,6 +1,7 @@
 // bento: the front door of the admin's side. The big two are programs of their own.
 #include "cli.h"
 #include "commands.h"
+#include "fleet.h"
 
 #include <libgen.h>
 #include <limits.h>
@@ -50,7 +51,7 @@ int main(int argc, char **argv)
 {
     const char *directory = NULL;
     const struct cli_option options[] = {
-        {'C', "directory", "DIR", "the repository (default: BENTO_DIR, or here)", &directory, NULL},
+        REPOSITORY_OPTION(&directory),
         {0},
     };
     const struct cli cli = {

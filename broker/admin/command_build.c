@@ -4,15 +4,12 @@
 #include "parcel_text.h"
 #include "proc.h"
 #include "select.h"
-#include "server.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define PROGRAM "bento build"
@@ -25,7 +22,7 @@ static const char *const mode_words[] = {"build", "dry-build", "test", "switch"}
 static const char *directory, *jobs_text;
 
 static const struct cli_option options[] = {
-    {'C', "directory", "DIR", "the repository (default: BENTO_DIR, or here)", &directory, NULL},
+    REPOSITORY_OPTION(&directory),
     {0, "jobs", "N",
         "children of Nix at once (default: one a processor); another evaluation begins only while "
         "1 GiB is free for it and for each that runs",
@@ -71,12 +68,8 @@ static enum mode take_mode(char ***words, int *count)
 
 static bool prepare(struct session *s, char **words, int count, struct err *e)
 {
-    if (!jobs_parse(jobs_text, &s->jobs, e) || !fleet_open_keyless(directory, &s->fleet, e) ||
-        !server_refresh(&s->fleet, e) || !hosts_scan(&s->fleet, &s->hosts, e)) {
-        return false;
-    }
-    hosts_load(&s->fleet, &s->hosts, s->jobs);
-    if (!hosts_match_all(&s->fleet, &s->hosts, e)) {
+    if (!jobs_parse(jobs_text, &s->jobs, e) ||
+        !hosts_open(directory, s->jobs, &s->fleet, &s->hosts, e)) {
         return false;
     }
     s->chosen = xcalloc(s->fleet.node_count + 1, sizeof(*s->chosen));
@@ -170,13 +163,10 @@ static bool run(const char *const *argv, const char *what, struct err *e)
         .argv = argv, .in = STDIN_FILENO, .out = STDOUT_FILENO, .err = STDERR_FILENO};
     CLEANUP_FD pidfd = -1;
     pid_t pid;
-    int status = 0;
     if (!proc_spawn(&spec, &pid, &pidfd, e)) {
         return false;
     }
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    status = proc_status(status);
+    int status = proc_wait(pid);
     return status == 0 || err_set(e, CODE_SWITCH, "%s ended with status %d", what, status);
 }
 

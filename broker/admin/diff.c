@@ -7,15 +7,12 @@
 #include "proc.h"
 #include "report.h"
 #include "select.h"
-#include "server.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define PROGRAM "bento diff"
@@ -23,7 +20,7 @@
 static const char *directory, *jobs_text;
 
 static const struct cli_option options[] = {
-    {'C', "directory", "DIR", "the repository (default: BENTO_DIR, or here)", &directory, NULL},
+    REPOSITORY_OPTION(&directory),
     {0, "jobs", "N", "evaluations and builds at once (default: one a processor)", &jobs_text, NULL},
     {0},
 };
@@ -52,12 +49,8 @@ struct session {
 
 static bool prepare(struct session *s, char **words, int count, struct err *e)
 {
-    if (!jobs_parse(jobs_text, &s->jobs, e) || !fleet_open_keyless(directory, &s->fleet, e) ||
-        !server_refresh(&s->fleet, e) || !hosts_scan(&s->fleet, &s->hosts, e)) {
-        return false;
-    }
-    hosts_load(&s->fleet, &s->hosts, s->jobs);
-    if (!hosts_match_all(&s->fleet, &s->hosts, e)) {
+    if (!jobs_parse(jobs_text, &s->jobs, e) ||
+        !hosts_open(directory, s->jobs, &s->fleet, &s->hosts, e)) {
         return false;
     }
     s->chosen = xcalloc(s->fleet.node_count + 1, sizeof(*s->chosen));
@@ -115,9 +108,7 @@ static bool run_nvd(const char *old, const char *new, int *status)
     if (!proc_spawn(&spec, &pid, &pidfd, &absent)) {
         return false;
     }
-    while (waitpid(pid, status, 0) < 0 && errno == EINTR) {
-    }
-    *status = proc_status(*status);
+    *status = proc_wait(pid);
     return true;
 }
 

@@ -22,7 +22,7 @@
 static const char *directory, *jobs_text;
 
 static const struct cli_option options[] = {
-    {'C', "directory", "DIR", "the repository (default: BENTO_DIR, or here)", &directory, NULL},
+    REPOSITORY_OPTION(&directory),
     {0, "jobs", "N", "flakes at once (default: one a processor)", &jobs_text, NULL},
     {0},
 };

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ADMIN_SOCKET "/run/bento-broker/admin.sock" // the broker's own default
 #define FLEET_JSON_BYTES_MAX (16u << 20)
 
 // ---- one node ----

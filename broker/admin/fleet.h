@@ -60,6 +60,12 @@ struct fleet {
     struct conf *conf;          // owns the strings
 };
 
+// -C of every command that works on a repository: what it gives is fleet_open()'s directory (cli.h).
+#define REPOSITORY_OPTION(where)                                                                   \
+    {                                                                                              \
+        'C', "directory", "DIR", "the repository (default: BENTO_DIR, or here)", where, NULL       \
+    }
+
 // directory: -C DIR, or BENTO_DIR, or the current one (NULL). CONFIG with the file and what to do:
 // no fleet.nix, a Nix error, an unknown key, a bad key line, two nodes with one key (names both), a
 // bad name.

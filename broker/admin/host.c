@@ -1,6 +1,7 @@
 #include "host.h"
 
 #include "progress.h"
+#include "server.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -260,7 +261,7 @@ bool hosts_match(const struct fleet *fleet, struct hosts *hosts, struct err *e)
                folder->name, name);
 }
 
-bool hosts_match_all(struct fleet *fleet, struct hosts *hosts, struct err *e)
+static bool match_all(struct fleet *fleet, struct hosts *hosts, struct err *e)
 {
     const struct folder *folder;
     const char *name;
@@ -274,6 +275,17 @@ bool hosts_match_all(struct fleet *fleet, struct hosts *hosts, struct err *e)
         }
     } while (name);
     return true;
+}
+
+bool hosts_open(
+    const char *directory, unsigned jobs, struct fleet *fleet, struct hosts *hosts, struct err *e)
+{
+    if (!fleet_open_keyless(directory, fleet, e) || !server_refresh(fleet, e) ||
+        !hosts_scan(fleet, hosts, e)) {
+        return false;
+    }
+    hosts_load(fleet, hosts, jobs);
+    return match_all(fleet, hosts, e);
 }
 
 void hosts_clear(struct hosts *hosts)

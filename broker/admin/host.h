@@ -34,6 +34,8 @@ void hosts_load(const struct fleet *fleet, struct hosts *hosts, unsigned jobs);
 // Pairs nodes and configurations; several nodes may share one (identical machines). CONFIG: a node
 // without a host or with two, a host without a node; names them.
 MUST_CHECK bool hosts_match(const struct fleet *fleet, struct hosts *hosts, struct err *e);
-// The same before everybody is enrolled: a host without a node gets one, with the fleet's defaults.
-MUST_CHECK bool hosts_match_all(struct fleet *fleet, struct hosts *hosts, struct err *e);
+// All of that for a whole repository, also before everybody is enrolled: a host without a node gets one,
+// with the fleet's defaults. Clear both in every case.
+MUST_CHECK bool hosts_open(
+    const char *directory, unsigned jobs, struct fleet *fleet, struct hosts *hosts, struct err *e);
 void hosts_clear(struct hosts *hosts);

@@ -1,5 +1,6 @@
 #include "cli.h"
 #include "commands.h"
+#include "fleet.h"
 #include "fs.h"
 #include "nix.h"
 #include "sshkey.h"
@@ -14,7 +15,7 @@
 static const char *directory;
 
 static const struct cli_option options[] = {
-    {'C', "directory", "DIR", "the repository (default: BENTO_DIR, or here)", &directory, NULL},
+    REPOSITORY_OPTION(&directory),
     {0},
 };
 

@@ -10,7 +10,7 @@
 #define OUTPUT_BYTES_MAX (32u << 20)
 #define NO_TIMEOUT (-1) // nobody knows how long a build takes; whoever waits can press ^C
 
-static bool verbose(void)
+bool nix_verbose(void)
 {
     const char *value = getenv("VERBOSE");
     return value && *value && strcmp(value, "0") != 0;
@@ -31,7 +31,7 @@ bool nix_run(const char *const *argv, const char *what, enum code code, struct b
     struct buf *log, struct err *e)
 {
     struct proc_result result = {0};
-    if (!proc_run(argv, NULL, NULL, (struct bytes){0}, OUTPUT_BYTES_MAX, NO_TIMEOUT, verbose(),
+    if (!proc_run(argv, NULL, NULL, (struct bytes){0}, OUTPUT_BYTES_MAX, NO_TIMEOUT, nix_verbose(),
             &result, e)) {
         proc_result_clear(&result);
         return err_wrap(e, "%s", what);

@@ -11,6 +11,8 @@
 // the terminal too.
 MUST_CHECK bool nix_run(const char *const *argv, const char *what, enum code code, struct buf *out,
     struct buf *log, struct err *e);
+// VERBOSE is set, and not to 0.
+bool nix_verbose(void);
 // `nix eval --json -f FILE` as text.
 MUST_CHECK bool nix_eval_file(const char *path, struct buf *json, struct err *e);
 // For children of a pool: `nix eval --json INSTALLABLE --apply FUNCTION`, with the lock file as it is. Borrows the arguments.

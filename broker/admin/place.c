@@ -1,11 +1,10 @@
 #include "place.h"
 
+#include "bounds.h"
 #include "bytes.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define ADMIN_SOCKET "/run/bento-broker/admin.sock"
 
 static bool only(const char *text, const char *allowed)
 {

@@ -1,6 +1,7 @@
 #include "progress.h"
 
 #include "loop.h"
+#include "nix.h"
 #include "terminal.h"
 
 #include <stdio.h>
@@ -372,14 +373,13 @@ static void on_heartbeat(void *context)
 struct progress *progress_new(
     struct loop *loop, const char *what, const char *const *names, size_t count)
 {
-    const char *verbose = getenv("VERBOSE");
     struct progress *p = xcalloc(1, sizeof(*p));
     *p = (struct progress){.what = what,
         .count = count,
         .rows = xcalloc(count + 1, sizeof(*p->rows)),
         .terminal = terminal_may_draw(stdout),
         .colour = terminal_may_color(stdout),
-        .verbose = verbose && *verbose && strcmp(verbose, "0") != 0,
+        .verbose = nix_verbose(),
         .since_ms = clock_monotonic_ms()};
     for (size_t i = 0; i < count; i++) {
         p->rows[i].name = names[i];

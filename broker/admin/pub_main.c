@@ -33,7 +33,7 @@ static const char *directory, *key_file, *action, *wait_text, *jobs_text, *spec,
 static bool wait_given, no_build, retry, no_fallback, plan, fresh, all_or_nothing, list, json;
 
 static const struct cli_option options[] = {
-    {'C', "directory", "DIR", "the repository (default: BENTO_DIR, or here)", &directory, NULL},
+    REPOSITORY_OPTION(&directory),
     {0, "plan", NULL, "say what would change, be sent and be signed", NULL, &plan},
     {0, "wait", "[=SECONDS]", "follow until all have reported (default 1800 s)", &wait_text,
         &wait_given},

@@ -243,8 +243,7 @@ static void ssh_end(struct remote *r)
     while (n < 0 && errno == EINTR);
     if (n <= 0)
         kill(r->ssh, SIGKILL);
-    while (waitpid(r->ssh, NULL, 0) < 0 && errno == EINTR)
-        ;
+    proc_wait(r->ssh);
     close(r->ssh_fd);
 }
 

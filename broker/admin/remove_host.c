@@ -12,7 +12,7 @@
 static const char *directory;
 
 static const struct cli_option options[] = {
-    {'C', "directory", "DIR", "the repository (default: BENTO_DIR, or here)", &directory, NULL},
+    REPOSITORY_OPTION(&directory),
     {0},
 };
 

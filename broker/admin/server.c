@@ -29,7 +29,7 @@ static void put_trust(const struct fleet *fleet, json_t *json)
     }
 }
 
-json_t *server_broker_config(const struct fleet *fleet)
+static json_t *broker_config(const struct fleet *fleet)
 {
     json_t *json = json_object();
     put_trust(fleet, json);
@@ -242,7 +242,7 @@ bool server_authorized_key(
 static const char *directory;
 
 static const struct cli_option options[] = {
-    {'C', "directory", "DIR", "the repository (default: BENTO_DIR, or here)", &directory, NULL},
+    REPOSITORY_OPTION(&directory),
     {0},
 };
 
@@ -281,7 +281,7 @@ int command_broker_config(int argc, char **argv)
     if (!open_alone(&broker_cli, argc, argv, &fleet, &e)) {
         return cli_fail(broker_cli.program, &e);
     }
-    CLEANUP_JSON *json = server_broker_config(&fleet);
+    CLEANUP_JSON *json = broker_config(&fleet);
     json_text(json, &text);
     fputs(buf_text(&text), stdout);
     fleet_clear(&fleet);

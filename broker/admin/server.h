@@ -5,8 +5,6 @@
 
 #include <jansson.h>
 
-// The broker's configuration. The caller owns it.
-json_t *server_broker_config(const struct fleet *fleet);
 // The configuration of a node that knows nothing yet: first contact is out of band. CONFIG: no
 // endpoints, a bad one, an ssh one without host_key.
 MUST_CHECK bool server_node_config(const struct fleet *fleet, json_t **config, struct err *e);

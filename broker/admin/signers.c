@@ -16,7 +16,7 @@ static const char *directory;
 static bool openssh, force;
 
 static const struct cli_option options[] = {
-    {'C', "directory", "DIR", "the repository (default: BENTO_DIR, or here)", &directory, NULL},
+    REPOSITORY_OPTION(&directory),
     {0, "openssh", NULL, "print them as allowed_signers, for ssh-keygen -Y verify", NULL, &openssh},
     {0, "force", NULL, "leave behind the nodes that lag: they need new bootstrap files", NULL,
         &force},

@@ -97,7 +97,9 @@ json_t *status_json_report(const struct report *report, const struct rows_choice
     return object;
 }
 
-json_t *status_json_event(const struct remote_status *raw, const uint8_t fleet[32])
+// Of one status as the collector gave it; what does not verify has the state "tampered" and null for
+// all that only its signature could vouch for.
+static json_t *event_of(const struct remote_status *raw, const uint8_t fleet[32])
 {
     struct status status;
     bool ok = report_verify(raw, fleet, &status);
@@ -113,14 +115,14 @@ json_t *status_json_history(const struct remote_statuses *history, const uint8_t
 {
     json_t *list = json_array();
     for (size_t i = 0; i < history->count; i++)
-        ASSERT(json_array_append_new(list, status_json_event(&history->list[i], fleet)) == 0);
+        ASSERT(json_array_append_new(list, event_of(&history->list[i], fleet)) == 0);
     return list;
 }
 
 json_t *status_json_log(const char *name, const struct remote_status *raw, const uint8_t fleet[32])
 {
     struct status status;
-    json_t *object = status_json_event(raw, fleet);
+    json_t *object = event_of(raw, fleet);
     set(object, "name", json_string(name));
     if (report_verify(raw, fleet, &status)) {
         CLEANUP(buf_clear) struct buf text = {0};

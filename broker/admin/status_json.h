@@ -7,9 +7,6 @@
 
 // The caller owns what these return.
 json_t *status_json_report(const struct report *report, const struct rows_choice *choice);
-// Of one status as the collector gave it; what does not verify has the state "tampered" and null for
-// all that only its signature could vouch for.
-json_t *status_json_event(const struct remote_status *raw, const uint8_t fleet[32]);
 // --history: newest first.
 json_t *status_json_history(const struct remote_statuses *history, const uint8_t fleet[32]);
 // --log: one event, with its name and log.
