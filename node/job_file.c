@@ -3,13 +3,17 @@
 #include "fs.h"
 #include "log.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define CLAIM_MS 10
+#define CLAIM_ROUNDS 300 // three seconds
 #define NO_UNIT "-"
 #define REVOKED (-1) // in the place of a pid
 
@@ -42,6 +46,22 @@ bool job_file_preallocate(int dir, enum job_kind kind, struct err *e)
         return err_set(e, CODE_IO, "cannot preallocate the job file %s: %m", job_word(kind));
     }
     return fs_sync_dir(dir, e);
+}
+
+int job_file_claim(int dir, enum job_kind kind)
+{
+    int fd = job_file_open(dir, kind);
+    for (unsigned round = 0; fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0; round++) {
+        struct job_record record;
+        job_file_read_locked(fd, &record);
+        if (record.state == JOB_STATE_RUNNING || round == CLAIM_ROUNDS) {
+            fd_closep(&fd);
+            errno = EWOULDBLOCK;
+            break;
+        }
+        poll(NULL, 0, CLAIM_MS);
+    }
+    return fd;
 }
 
 bool job_file_is_locked(int fd)

@@ -12,6 +12,9 @@
 #define JOB_FILE_BYTES 256
 
 int job_file_open(int dir, enum job_kind kind); // -1: errno
+// The same with the lock, for who starts a job. Waits a moment for a wrapper whose job has ended and that
+// is about to go, and for those who only look; -1 with EWOULDBLOCK if a job holds it.
+int job_file_claim(int dir, enum job_kind kind);
 // Makes it, or enlarges one of an older version, whose line stays. IO.
 MUST_CHECK bool job_file_preallocate(int dir, enum job_kind kind, struct err *e);
 

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -52,8 +51,8 @@ static bool spawn(struct job *job, const struct start *start, int lock, struct e
 
 static bool session_start(struct job *job, const struct start *start, struct err *e)
 {
-    CLEANUP_FD lock = job_file_open(job->jobs->dir, job->kind);
-    if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    CLEANUP_FD lock = job_file_claim(job->jobs->dir, job->kind);
+    if (lock < 0) {
         return err_set(e, CODE_BUSY, "the job file %s is locked: %m", job_word(job->kind));
     }
     const struct job_record record = {.key = start->spec.key, .status = -1};

@@ -14,7 +14,6 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -234,8 +233,8 @@ static void on_run(struct job *job, int status)
 
 static bool make_record(struct job *job, const struct start *start, struct err *e)
 {
-    CLEANUP_FD lock = job_file_open(job->jobs->dir, job->kind);
-    if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    CLEANUP_FD lock = job_file_claim(job->jobs->dir, job->kind);
+    if (lock < 0) {
         return err_set(e, CODE_BUSY, "the job file %s is locked: %m", job_word(job->kind));
     }
     struct job_record record = {.state = JOB_STATE_PENDING, .key = start->spec.key, .status = -1};

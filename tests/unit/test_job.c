@@ -622,6 +622,50 @@ static void job_that_never_began_is_started_after_a_restart(void **state)
     agent_end(&agent);
 }
 
+// A wrapper has written how its job ended, and holds its lock until it is gone itself.
+static void next_job_waits_for_a_wrapper_that_is_about_to_go(void **state)
+{
+    struct folder *folder = *state;
+    struct agent agent;
+    const struct job_key first = key_of(4, 4), second = key_of(4, 5);
+    const struct job_record ended = {.key = first, .status = 0, .pid = 1};
+    int ready[2];
+    char byte;
+    CLEANUP_FD fd = job_file_open(folder->fd, JOB_TRY);
+    MUST(job_file_write(fd, &ended, &e));
+    agent_start(&agent, folder);
+    assert_return_code(pipe(ready), errno);
+    pid_t leaving = fork();
+    if (leaving == 0) {
+        int lock = job_file_claim(folder->fd, JOB_TRY);
+        (void)!write(ready[1], lock >= 0 ? "y" : "n", 1);
+        poll(NULL, 0, 200); // as long as its way out takes
+        _exit(0);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_int_equal(byte, 'y');
+    start(&agent, &second, "exit 3", false);
+    until_told(&agent, 1);
+    assert_record(&agent.record, JOB_STATE_ENDED, &second, 3);
+    assert_int_equal(waitpid(leaving, NULL, 0), leaving);
+    close(ready[0]);
+    close(ready[1]);
+    agent_end(&agent);
+}
+
+// One that runs is not waited for.
+static void job_that_runs_keeps_its_file(void **state)
+{
+    struct folder *folder = *state;
+    const struct job_record runs = {.key = key_of(4, 6), .status = -1, .pid = 1};
+    CLEANUP_FD fd = job_file_open(folder->fd, JOB_TRY);
+    MUST(job_file_write(fd, &runs, &e));
+    CLEANUP_FD lock = job_file_claim(folder->fd, JOB_TRY);
+    assert_true(lock >= 0);
+    assert_int_equal(job_file_claim(folder->fd, JOB_TRY), -1);
+    assert_int_equal(errno, EWOULDBLOCK);
+}
+
 static void job_is_ended_from_another_process(void **state)
 {
     struct folder *folder = *state;
@@ -1185,7 +1229,9 @@ static void full_disk_hides_no_result_of_a_unit(void **state)
         with_folder(job_that_ended_while_nobody_looked_is_known),                                  \
         with_folder(job_whose_wrapper_was_killed_is_lost),                                         \
         with_folder(job_that_never_began_is_started_after_a_restart),                              \
-        with_folder(job_is_ended_from_another_process), with_folder(damaged_record_is_no_result),  \
+        with_folder(next_job_waits_for_a_wrapper_that_is_about_to_go),                             \
+        with_folder(job_that_runs_keeps_its_file), with_folder(job_is_ended_from_another_process), \
+        with_folder(damaged_record_is_no_result),                                                  \
         with_folder(killed_wrapper_leaves_nothing_behind), with_folder(long_output_keeps_its_end), \
         with_folder(delayed_job_is_begun_at_once_and_runs_later),                                  \
         with_folder(disarmed_in_time_it_never_runs),                                               \
