@@ -211,7 +211,7 @@ struct apply {
     // applied is the boot default but has not come through a boot yet; before: what was applied when
     // the machine last started well, before_profile: the profile then.
     bool unproven;
-    bool started; // this boot began with it: now a proof is due
+    bool started; // this boot began with what was to be proved, and it has not been since
     struct apply_config before;
     char before_profile[STORE_PATH_BYTES_MAX + 1];
     bool planned;       // RESTORING, RETURNING: the reboot that comes is ours

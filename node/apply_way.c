@@ -99,7 +99,9 @@ void way_begin_update(struct step *s)
 void way_begin(struct step *s, const struct apply_config *config)
 {
     struct apply *a = s->a;
-    bool is_applied = digest_same(config->digest, a->applied.digest) && !a->unconfirmed;
+    bool waits = a->unproven && a->applied.action == ACTION_BOOT; // no need to switch to it
+    bool is_applied =
+        digest_same(config->digest, a->applied.digest) && (!a->unconfirmed || waits);
     if (is_applied && !digest_is_none(config->digest)) {
         if (digest_same(a->before.digest, config->digest)) { // a self update waits for its boot
             renew(&a->before, config);
@@ -176,17 +178,19 @@ static bool update_is_new(struct apply *a)
     return strcmp(a->target.path, a->applied.path) != 0 && !judged && a->attempt <= ATTEMPTS_MAX;
 }
 
-// The way back from what was left unconfirmed is to what was confirmed last.
+// The way back from what was left unconfirmed is to what was confirmed last; what is installed for a
+// boot was not.
 static void record_trial(struct step *s)
 {
     struct apply *a = s->a;
     struct apply_trial *trial = &a->trial;
+    const char *confirmed = a->unproven ? a->before_profile : s->ev->profile;
     memset(trial, 0, sizeof *trial);
     memcpy(trial->digest, a->target.digest, HASH_BYTES);
     trial->attempt = a->attempt;
     memcpy(trial->boot_id, s->ev->boot_id, sizeof trial->boot_id);
     path_set(trial->new_path, a->target.path);
-    path_set(trial->old_path, a->unconfirmed ? s->ev->profile : s->ev->running);
+    path_set(trial->old_path, a->unconfirmed ? confirmed : s->ev->running);
     path_set(trial->old_profile, s->ev->profile);
     if (!a->unconfirmed) {
         strncpy(trial->specialisation, s->ev->specialisation, SPECIALISATION_BYTES_MAX);
@@ -239,8 +243,10 @@ void way_obtained(struct step *s)
     if (ev->boot_only && !runs(s, a->target.path)) {
         must_boot(a);
     }
-    // Somebody switched to it by hand. What runs since an attempt of ours was not confirmed.
-    bool trusted = runs(s, a->target.path) && !a->unconfirmed;
+    // Somebody switched to it by hand. What runs since an attempt of ours was not confirmed, or what
+    // this boot began with was not proved.
+    bool doubted = a->unproven && a->started && !runs(s, a->before_profile);
+    bool trusted = runs(s, a->target.path) && !a->unconfirmed && !doubted;
     bool untried = trusted && (is_profile(s, a->target.path) || a->attempt == 1);
     if (untried) {
         way_install(s);
@@ -352,10 +358,10 @@ static void note_unproven(struct step *s, const struct apply_config *before)
     bool tried = !digest_is_none(a->trial.digest);
     bool runs_now = runs(s, a->applied.path);
     bool installed = !runs_now && is_profile(s, a->applied.path);
-    bool same_boot =
-        tried && memcmp(a->trial.boot_id, s->ev->boot_id, sizeof a->trial.boot_id) == 0;
-    a->started = a->started && runs_now && !same_boot;
-    bool boots = installed || waits_for_reboot(s) || a->started;
+    bool live = tried && a->target.action != ACTION_BOOT &&
+                memcmp(a->trial.boot_id, s->ev->boot_id, sizeof a->trial.boot_id) == 0;
+    a->started = a->started && !live;
+    bool boots = installed || waits_for_reboot(s) || (a->started && runs_now);
     if (boots && !a->unproven && tried) {
         a->before = *before;
         path_set(a->before_profile, a->trial.old_profile);
@@ -386,7 +392,7 @@ void way_applied(struct step *s)
     a->applied.units_failed = a->units_failed;
     a->target = a->applied;
     a->reboots = 0;
-    a->unconfirmed = false;
+    a->unconfirmed = a->unconfirmed && !runs(s, a->applied.path); // installed for the next boot
     a->updated_s = a->updated_s > 0 ? a->updated_s : unix_s(s); // the first one is due a day later
     note_unproven(s, &before);
     memory_conclude(a, OUTCOME_OPEN, CODE_OK);
@@ -495,6 +501,17 @@ void way_try_again(struct step *s)
     }
 }
 
+// What failed gave way to the same configuration: to its self update, or to itself as it ran before.
+// Then it is applied, and said to be once that is reached.
+static void forgive_applied(struct apply *a)
+{
+    if (!a->target.automatic && digest_same(a->target.digest, a->applied.digest)) {
+        memory_conclude(a, OUTCOME_OPEN, CODE_OK);
+        clean_slate(a, &a->target);
+        a->next = has_next(a) ? a->next : a->target;
+    }
+}
+
 // Judged, and not tried again by itself. Attempt 0 was the proof of what is applied.
 static void judge_rolled_back(struct step *s)
 {
@@ -502,9 +519,10 @@ static void judge_rolled_back(struct step *s)
     memory_conclude(a, OUTCOME_ROLLED_BACK, a->reason);
     if (a->unproven && a->attempt == 0) {
         a->applied = a->before;
-        a->unproven = false;
+        a->unproven = a->started = false;
         clean_slate(a, &a->applied); // also if a release asked for it again meanwhile, in vain
     }
+    forgive_applied(a);
     plan_add(s, EFFECT_DISARM);
     if (must_prove(s)) { // the machine restarted meanwhile; what was judged is said after the proof
         way_prove(s);
@@ -654,7 +672,7 @@ void way_proven_maybe(struct step *s)
 {
     struct apply *a = s->a;
     if (a->reached && a->healthy && runs(s, a->target.path)) {
-        a->unproven = false;
+        a->unproven = a->started = false;
         clean_slate(a, &a->applied);
         plan_add(s, EFFECT_DISARM);
         report_applied(s);

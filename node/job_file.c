@@ -16,6 +16,8 @@
 #define CLAIM_ROUNDS 300 // three seconds
 #define NO_UNIT "-"
 #define REVOKED (-1) // in the place of a pid
+#define CHECK_DIGITS 16
+#define READ_ROUNDS 20 // a millisecond each
 
 const char *job_word(enum job_kind kind)
 {
@@ -94,26 +96,68 @@ static enum job_state state_of(const struct job_record *record, bool locked)
     return JOB_STATE_LOST;
 }
 
-static void parse(int fd, bool locked, struct job_record *record)
+static void check_of(const char *text, size_t len, char check[CHECK_DIGITS + 1])
+{
+    uint8_t hash[HASH_BYTES];
+    char hex[HASH_HEX_BYTES];
+    sha256(bytes_of((const uint8_t *)text, len), hash);
+    hex_encode(hash, HASH_BYTES, hex);
+    memcpy(check, hex, CHECK_DIGITS);
+    check[CHECK_DIGITS] = '\0';
+}
+
+// Takes the check off; versions before 3 have none.
+static bool is_whole(char *line, int version)
+{
+    char check[CHECK_DIGITS + 1];
+    char *last = strrchr(line, ' ');
+    if (version < 3 || last == NULL) {
+        return version >= 1;
+    }
+    check_of(line, (size_t)(last - line), check);
+    *last = '\0';
+    return strcmp(last + 1, check) == 0;
+}
+
+// False if it is not of one piece.
+static bool read_line(int fd, struct job_record *record)
 {
     char line[JOB_FILE_BYTES + 1] = "", hex[HASH_HEX_BYTES], unit[JOB_UNIT_BYTES] = NO_UNIT;
     int version, pid, status, session = 0;
     struct job_key key;
-    *record = (struct job_record){.state = JOB_STATE_NONE};
-    if (pread(fd, line, JOB_FILE_BYTES, 0) <= 0) {
-        return;
+    if (pread(fd, line, JOB_FILE_BYTES, 0) < 0) {
+        return false;
     }
     line[strcspn(line, "\n")] = '\0'; // a version 1 is shorter, what follows is not its
-    if (sscanf(line, "%d %64s %u %d %d %d %95s", &version, hex, &key.attempt, &pid, &status,
+    for (size_t len = strlen(line); len > 0 && line[len - 1] == ' '; len--) {
+        line[len - 1] = '\0';
+    }
+    if (line[0] == '\0') { // never written, or cleared
+        return true;
+    }
+    if (sscanf(line, "%d ", &version) != 1 || !is_whole(line, version) ||
+        sscanf(line, "%d %64s %u %d %d %d %95s", &version, hex, &key.attempt, &pid, &status,
             &session, unit) < 5 ||
-        version < 1 || !hex_decode(hex, strlen(hex), key.digest, HASH_BYTES)) {
-        return;
+        !hex_decode(hex, strlen(hex), key.digest, HASH_BYTES)) {
+        return false;
     }
     *record = (struct job_record){.key = key, .pid = pid, .session = session, .status = status};
     if (is_unit(unit)) {
         strcpy(record->unit, unit);
     }
-    record->state = state_of(record, locked);
+    record->state = JOB_STATE_PENDING; // or another one
+    return true;
+}
+
+static void parse(int fd, bool locked, struct job_record *record)
+{
+    *record = (struct job_record){.state = JOB_STATE_NONE};
+    for (unsigned round = 0; !read_line(fd, record) && round < READ_ROUNDS; round++) {
+        poll(NULL, 0, 1); // it is being written
+    }
+    if (record->state != JOB_STATE_NONE) {
+        record->state = state_of(record, locked);
+    }
 }
 
 void job_file_read(int fd, struct job_record *record)
@@ -144,12 +188,15 @@ static bool write_line(int fd, const char *text, struct err *e)
 
 bool job_file_write(int fd, const struct job_record *record, struct err *e)
 {
-    char hex[HASH_HEX_BYTES], text[JOB_FILE_BYTES];
+    char hex[HASH_HEX_BYTES], text[JOB_FILE_BYTES], check[CHECK_DIGITS + 1];
     hex_encode(record->key.digest, HASH_BYTES, hex);
-    int n = snprintf(text, sizeof text, "2 %s %u %d %d %d %s", hex, record->key.attempt,
+    int n = snprintf(text, sizeof text, "3 %s %u %d %d %d %s", hex, record->key.attempt,
         (int)record->pid, record->status, (int)record->session,
         record->unit[0] != '\0' ? record->unit : NO_UNIT);
-    ASSERT(n > 0 && (size_t)n < sizeof text);
+    ASSERT(n > 0 && (size_t)n + 1 + CHECK_DIGITS < sizeof text);
+    check_of(text, (size_t)n, check);
+    text[n] = ' ';
+    strcpy(text + n + 1, check);
     return write_line(fd, text, e);
 }
 

@@ -1,10 +1,12 @@
 // The record of a job: one line in a preallocated file, rewritten in place, so that it can be written
 // on a full disk. The lock on it is the wrapper's.
 //
-//     2 DIGEST ATTEMPT PID STATUS SESSION UNIT
+//     3 DIGEST ATTEMPT PID STATUS SESSION UNIT CHECK
 //
-// Later versions may append words; those that are there keep their place and meaning, since after a
-// revert the older bento-apply reads them.
+// CHECK is over what stands before it: who reads while it is written may get some bytes of the old line
+// and some of the new one, and 'pid 3341, no status yet' must not become 'status 0'. Later versions may
+// put words before CHECK; those that are there keep their place and meaning, since after a revert the
+// older bento-apply reads them.
 #pragma once
 
 #include "job.h"

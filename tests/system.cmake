@@ -18,6 +18,7 @@ function(bento_e2e_test name script timeout)
 endfunction()
 
 bento_e2e_test(demo ${PROJECT_SOURCE_DIR}/script/demo 900)
+set_property(TEST e2e/demo APPEND PROPERTY ENVIRONMENT LAB_WINDOW=15)
 foreach(test lab systemd tunnel trees modes bad_input)
     bento_e2e_test(${test} ${CMAKE_CURRENT_SOURCE_DIR}/e2e/${test}.sh 900)
 endforeach()

@@ -6,7 +6,7 @@ import subprocess
 
 from programs import until
 
-PATIENCE = 60
+PATIENCE = 180
 NUMBERS = itertools.count()
 PROMPT = "done>"
 

@@ -3,7 +3,7 @@
 set -eu
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
-configure '.switch_seconds = 8 | .confirm_seconds = 5 | .commit_seconds = 4 | .margin_seconds = 2'
+configure '.switch_seconds = 20 | .commit_seconds = 8 | .margin_seconds = 3'
 
 start_fleet
 remember

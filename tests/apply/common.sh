@@ -7,8 +7,6 @@ LAB_SYSTEMD=1
 . "$(dirname "$0")/../e2e/common.sh"
 fleet_nodes=router
 text=0
-# systemd has more to do than the script, and the machine other tests.
-fleet_node_settings=$(echo "$fleet_node_settings" | jq '.switch_seconds = 40')
 
 # configure JQ: changes settings of the node, for fleet_new.
 configure() {

@@ -3,7 +3,6 @@
 set -eu
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
-configure '.confirm_seconds = 5'
 
 start_fleet
 # Somebody switched by hand to a system that is in no profile.

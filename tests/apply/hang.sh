@@ -3,7 +3,7 @@
 set -eu
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
-configure '.switch_seconds = 8'
+configure '.switch_seconds = 20'
 
 start_fleet
 remember

@@ -1,6 +1,7 @@
 """The wrapper of jobs (`bento-apply job`), killed at every system call: afterwards the job is lost or ended with the status that
 it had, never running for ever and never a success that it was not; nothing of it is left running."""
 import fcntl
+import hashlib
 import os
 import subprocess
 
@@ -19,7 +20,12 @@ COMMAND = ["/bin/sh", "-c", "echo $$ >>%s; sleep 0.05; echo >>%s; exit %d" % (ST
 
 
 def record_of(pid, status):
-    return ("2 %s 1 %d %d 0 -" % (DIGEST, pid, status)).ljust(RECORD_BYTES - 1) + "\n"
+    line = "3 %s 1 %d %d 0 -" % (DIGEST, pid, status)
+    return ("%s %s" % (line, check_of(line))).ljust(RECORD_BYTES - 1) + "\n"
+
+
+def check_of(line):
+    return hashlib.sha256(line.encode()).hexdigest()[:16]
 
 
 def job_ended():
@@ -30,8 +36,9 @@ def job_ended():
         except BlockingIOError:
             return RUNNING
         line = f.read().decode()
-    version, digest, attempt, pid, status, session, unit = line.split()
-    assert (len(line), version, digest, attempt, unit) == (RECORD_BYTES, "2", DIGEST, "1", "-"), line
+    version, digest, attempt, pid, status, session, unit, check = line.split()
+    assert (len(line), version, digest, attempt, unit) == (RECORD_BYTES, "3", DIGEST, "1", "-"), line
+    assert check == check_of(line[:line.rindex(check) - 1]), line
     return int(status) if int(status) >= 0 else LOST
 
 

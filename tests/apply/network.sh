@@ -3,7 +3,7 @@
 set -eu
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
-configure '.confirm_seconds = 5 | .return_seconds = 5'
+configure '.return_seconds = 15'
 
 start_fleet
 remember

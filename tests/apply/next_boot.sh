@@ -4,7 +4,7 @@
 set -eu
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
-configure '.boot_seconds = 8 | .return_seconds = 4 | .confirm_seconds = 5'
+configure '.boot_seconds = 20 | .return_seconds = 15'
 
 installed() {
     shows router state reboot-pending && runs_good && [ "$(profile_of router)" = "$(boot_entry_of router)" ] &&

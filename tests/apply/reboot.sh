@@ -3,7 +3,7 @@
 set -eu
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
-configure '.boot_seconds = 8'
+configure '.boot_seconds = 20'
 
 start_fleet
 reboots_by when-needed

@@ -3,7 +3,6 @@
 set -eu
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
-configure '.confirm_seconds = 5'
 
 # What is upstream: arguments of the system, fetched by URL.
 upstream() {

@@ -3,7 +3,6 @@
 set -eu
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
-configure '.confirm_seconds = 5'
 
 variant_of() {
     lab_exec router readlink -f "$(profile_of router)/specialisation/$1"

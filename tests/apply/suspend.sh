@@ -4,7 +4,6 @@
 set -eu
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
-configure '.confirm_seconds = 5'
 
 uptime_ms() {
     lab_exec router awk '{ printf "%d", $1 * 1000 }' /proc/uptime
@@ -26,9 +25,9 @@ open_window
 opened=$(uptime_ms)
 sleep_for_an_hour
 is_over() {
-    [ "$(uptime_ms)" -gt $((opened + 7000)) ]
+    [ "$(uptime_ms)" -gt $((opened + 17000)) ]
 }
-wait_for 10 "the end of the window as it was" is_over
+wait_for 20 "the end of the window as it was" is_over
 lab_restore router
 expect "it is reached after the window as it was" in_time 30 up-to-date
 settles "asleep in the window" up-to-date '' new

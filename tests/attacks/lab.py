@@ -174,6 +174,7 @@ class Daemon(Box):
             s.settimeout(0.05)
             s.bind(path)
             self.log = open(self.path("log"), "a")
+            self.began = self.log.tell()
             self.spawn(under, path)
             end = time.monotonic() + DEADLINE_S
             while ready and not self.says_ready(s):
@@ -185,8 +186,8 @@ class Daemon(Box):
         os.unlink(path)
 
     def await_secrets(self):
-        """What it does at every start has been done."""
-        wait_until(lambda: b"job ended kind=secrets" in read(self.path("log")), "its secrets to be installed")
+        """What it does at every start has been done since the last one."""
+        wait_until(lambda: b"job ended kind=secrets" in read(self.path("log"))[self.began:], "its secrets to be installed")
 
     def spawn(self, under, path):
         self.process = subprocess.Popen([*under, *self.command("--no-systemd")], stderr=self.log,

@@ -5,7 +5,7 @@ set -eu
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 
-fleet_node_settings=$(echo "$fleet_node_settings" | jq '.switch_seconds = 5')
+fleet_node_settings=$(echo "$fleet_node_settings" | jq '.switch_seconds = 20')
 need "a fleet" fleet_new
 need "a first deploy" bento-pub --wait=240
 text=0

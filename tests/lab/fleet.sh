@@ -16,9 +16,10 @@
 
 fleet_nodes='router alpha beta'
 fleet_admin_socket=/run/bento-broker/admin.sock
-# Short windows, for tests.
-fleet_node_settings='{"confirm_seconds": 6, "switch_seconds": 20, "return_seconds": 20, "poll_seconds": 20, "tick_seconds": 2,
-    "path": "/run/current-system/sw/bin:/usr/sbin:/usr/bin:/sbin:/bin"}'
+# LAB_WINDOW: the seconds of the confirm window; short ones show quickly what is not reached, on a machine that has nothing else
+# to do.
+fleet_node_settings='{"confirm_seconds": '"${LAB_WINDOW:-6}"', "switch_seconds": 40, "return_seconds": 20, "poll_seconds": 20,
+    "tick_seconds": 2, "path": "/run/current-system/sw/bin:/usr/sbin:/usr/bin:/sbin:/bin"}'
 
 fleet_new() {
     # shellcheck disable=SC2086 # a list

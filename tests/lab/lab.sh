@@ -321,9 +321,12 @@ lab_pids() {
     done
 }
 
-# (Under systemd the kernel ends everything together with process 1, which is among them.)
+# (Under systemd the kernel ends everything together with process 1, which is among them.) Stopped first: else who outlives his
+# child by a moment may still note how it ended.
 lab_crash() {
     lab_victims=$(lab_pids "$1")
+    # shellcheck disable=SC2086 # a list
+    kill -STOP $lab_victims 2>/dev/null || :
     # shellcheck disable=SC2086 # a list
     kill -9 $lab_victims 2>/dev/null || :
     lab_gone "$1"

@@ -130,7 +130,7 @@ class Collector:
         part = self.truth.parts.get(status.head_hash)
         if part is None and status.head_hash != bytes(32):
             self.faults.append(f"follows a head that nobody signed: {status.head_hash.hex()}")
-        digests = {part.digest for part in self.truth.parts.values()}
+        digests = {part.digest for part in list(self.truth.parts.values())}  # more come meanwhile
         if not {status.digest, status.applied} <= digests | {bytes(32)}:
             self.faults.append(f"a configuration that nobody signed: {status.digest.hex()}")
 
@@ -385,7 +385,7 @@ class Bench:
         self.issue(hasty.random, KINDS)
         self.await_well(time.monotonic())
         self.told["Hasty"] = self.told.get("Hasty", 0) + hasty.told
-        refused = [s.code for _, s in self.collector.stored.values() if s.state == "refused"]
+        refused = [s.code for _, s in list(self.collector.stored.values()) if s.state == "refused"]
         assert not refused, f"refused: {refused}"
 
     def is_well(self, made):

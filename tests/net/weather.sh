@@ -10,7 +10,6 @@ set -eu
 # shellcheck source-path=SCRIPTDIR source=../lab/weather.sh
 . "$LAB_SOURCE/weather.sh"
 
-fleet_node_settings=$(echo "$fleet_node_settings" | jq '.confirm_seconds = 8')
 fleet_new
 bento-pub --wait=240 >"$LAB/deploy.log" 2>&1 || :
 for node in $fleet_nodes; do
@@ -39,7 +38,7 @@ lost() {
 # ---- weather for a while ---------------------------------------------------------------------------------------------------
 
 # Longer than a confirm window, and than the silence after which a tunnel is given up.
-storm_s=10
+storm_s=18
 
 storm() {
     case $2 in

@@ -420,10 +420,18 @@ static void run_commit(struct world *w, struct job *job)
     }
 }
 
+// What has ended stays said.
+static void stop_job(struct world *w, enum job_kind kind)
+{
+    struct job *job = &w->jobs[kind];
+    job->progress = job->progress == RUNS_NOW ? NOT_STARTED : job->progress;
+}
+
 static void run_revert(struct world *w, struct job *job)
 {
     if (job->at == 1) {
-        w->jobs[JOB_TRY].progress = w->jobs[JOB_COMMIT].progress = NOT_STARTED;
+        stop_job(w, JOB_TRY);
+        stop_job(w, JOB_COMMIT);
         if (fails_now(&w->behaviour[job->new_system].failing_reverts)) {
             (void)job_end(w, JOB_REVERT, CODE_SWITCH);
             return;
@@ -474,7 +482,7 @@ static void run_deadman(struct world *w, struct job *job)
             job->progress = NOT_STARTED;
             return;
         }
-        w->jobs[JOB_TRY].progress = NOT_STARTED;
+        stop_job(w, JOB_TRY);
     }
     if (job->at <= 4) {
         go_back(w, JOB_DEADMAN);
@@ -616,7 +624,8 @@ static bool boots_only(const struct behaviour *behaviour)
            behaviour->switch_status == 100;
 }
 
-static void start_commit(struct world *w)
+// The proof is due when the commit is decided; what then happens to the machine does not undo it.
+static void judge_commit(struct world *w)
 {
     uint8_t system = system_of(w->apply.trial.new_path);
     bool proved = w->reached && w->healthy && w->jobs[JOB_TRY].new_system == system;
@@ -626,7 +635,6 @@ static void start_commit(struct world *w)
         violated(w, "a commit started without a proof");
     }
     w->allowed[system] = true;
-    start(w, JOB_COMMIT);
 }
 
 static void arm(struct world *w)
@@ -733,7 +741,7 @@ static void start_effect(struct world *w, enum apply_effect effect)
         start(w, JOB_CHECK);
         return;
     case EFFECT_COMMIT:
-        start_commit(w);
+        start(w, JOB_COMMIT);
         return;
     case EFFECT_REVERT:
         start(w, JOB_REVERT);
@@ -804,7 +812,9 @@ static void judge_step(struct world *w, const struct apply *next)
     }
     bool is_new = next->report.seq != now->report.seq;
     bool ran_before = strcmp(now->trial.old_path, next->target.path) == 0; // its commit failed
-    bool says_back = is_new && next->state == APPLY_RETURNING && !ran_before;
+    bool chosen = w->running == w->booted && w->booted != w->boot_default; // at the console
+    bool goes_back = now->state != APPLY_RETURNING && next->state == APPLY_RETURNING;
+    bool says_back = is_new && goes_back && !ran_before && !chosen;
     if (says_back && strcmp(next->target.path, paths[w->running]) == 0) {
         violated(w, "rolled back is said while the new system runs");
     }
@@ -850,7 +860,14 @@ static void handle(struct world *w, const struct queued *queued)
     if (strcmp(next.applied.path, w->apply.applied.path) != 0) {
         w->tries[system_of(next.applied.path)] = 0; // a later return starts from a clean slate
     }
+    if (next.applied.digest[0] != w->apply.applied.digest[0]) {
+        w->tries[UPDATED] = 0; // it is another configuration's
+    }
+    bool commits = next.state == APPLY_COMMITTING && w->apply.state != APPLY_COMMITTING;
     w->apply = w->journal = next;
+    if (commits) {
+        judge_commit(w);
+    }
     for (unsigned i = 0; !dies(w) && i < plan.count; i++) {
         start_effect(w, plan.effects[i]);
     }

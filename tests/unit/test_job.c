@@ -921,6 +921,41 @@ static void damaged_record_is_no_result(void **state)
     }
 }
 
+// Reader and writer do not wait for each other.
+static void record_that_is_being_written_is_the_old_one_or_the_new_one(void **state)
+{
+    struct folder *folder = *state;
+    const struct job_record begun = {
+        .key = key_of(9, 7), .pid = 334, .status = -1, .unit = "bento-try-9"};
+    const struct job_record pending = {.key = key_of(9, 7), .status = -1, .unit = "bento-try-9"};
+    CLEANUP_FD fd = job_file_open(folder->fd, JOB_TRY);
+    MUST(job_file_preallocate(folder->fd, JOB_TRY, &e));
+    MUST(job_file_write(fd, &begun, &e));
+    pid_t writer = fork();
+    for (unsigned i = 0; writer == 0 && getppid() != 1; i++) {
+        (void)!job_file_write(fd, i % 2 == 0 ? &pending : &begun, &e);
+    }
+    for (unsigned i = 0; i < 100000; i++) {
+        struct job_record seen;
+        job_file_read_locked(fd, &seen);
+        assert_int_equal(seen.state, JOB_STATE_RUNNING);
+        assert_true(seen.pid == begun.pid || seen.pid == pending.pid);
+    }
+    kill(writer, SIGKILL);
+    assert_int_equal(waitpid(writer, NULL, 0), writer);
+    // As such a reader, or a power cut, may find it.
+    char line[JOB_FILE_BYTES + 1] = "";
+    MUST(job_file_write(fd, &pending, &e));
+    assert_true(pread(fd, line, JOB_FILE_BYTES, 0) > 0);
+    char *status = strstr(line, " 0 -1 ");
+    assert_non_null(status);
+    memcpy(status, " 3341 ", 6);
+    put_file(folder->fd, job_word(JOB_TRY), line, 0600);
+    struct job_record seen;
+    job_file_read_locked(fd, &seen);
+    assert_int_equal(seen.state, JOB_STATE_NONE);
+}
+
 // After an upgrade: what the older bento-apply left is not forgotten.
 static void record_of_version_1_is_understood(void **state)
 {
@@ -1237,6 +1272,7 @@ static void full_disk_hides_no_result_of_a_unit(void **state)
         with_folder(disarmed_in_time_it_never_runs),                                               \
         with_folder(waiting_job_is_found_again_and_not_doubled),                                   \
         with_folder(it_fires_while_nobody_is_there_and_that_is_found),                             \
+        with_folder(record_that_is_being_written_is_the_old_one_or_the_new_one),                   \
         with_folder(record_of_version_1_is_understood)
 
 int main(int argc, char **argv)

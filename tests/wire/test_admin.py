@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from bento_wire import ssh, structures
 from fleet import ADMIN, FLEET, LAPTOP, ROUTER, ZEROS, key, status
-from programs import binary, folder, running, until, write_private
+from programs import DEADLINE, binary, folder, running, until, write_private
 from real_broker import Broker
 
 FLAKE = """{
@@ -67,7 +67,7 @@ class Admin:
 
     def run(self, program, *arguments, given="", expected=0):
         done = subprocess.run([binary(program), *arguments], env=self.environment, cwd=self.fleet, input=given, text=True,
-                              capture_output=True, timeout=60)  # fmt: skip
+                              capture_output=True, timeout=DEADLINE)  # fmt: skip
         assert done.returncode == expected, f"{program} {arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 

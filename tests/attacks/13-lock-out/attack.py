@@ -23,7 +23,7 @@ def running_node(lab):
 
 def selfcheck(d, code, why="", head="head"):
     before = d.snapshot()
-    r = subprocess.run(d.command("selfcheck", d.path(head)), capture_output=True, text=True, timeout=30)
+    r = subprocess.run(d.command("selfcheck", d.path(head)), capture_output=True, text=True, timeout=labs.DEADLINE_S)
     assert "Sanitizer" not in r.stderr, r.stderr
     assert d.snapshot() == before, labs.changed(before, d.snapshot())
     if code == "OK":
@@ -47,6 +47,7 @@ def test_a_newer_head_without_a_ticket_is_no_lock_out(lab):
     """Else a broker could keep a node from what it builds by showing it the next head."""
     d = running_node(lab)
     d.start()
+    d.await_secrets()
     d.deliver_and_wait(d.world.release(d.world.now + 1).but(proven=None))
     d.stop()
     assert d.floors()[0][1] == d.world.now + 1

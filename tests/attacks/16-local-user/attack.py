@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+import lab as labs
+
 NOBODY = 65534
 CONNECTION_S = 5  # after which every connection is over
 KEYS = {"version", "host", "state", "code", "phase", "epoch", "release", "attempt", "digest", "applied", "running", "booted",
@@ -20,7 +22,7 @@ class Page:
         self.port, self.process, self.apply, self.host = port, process, apply, "localhost:%d" % port
 
     def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=labs.DEADLINE_S)
 
     def send(self, data):
         """What comes back until the other side closes."""
@@ -134,7 +136,7 @@ def test_nobody_sees_the_page_and_nothing_else(lab):
         return "skipped: only root can be somebody else"
     def as_nobody(*words):
         return subprocess.run(["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", *words],
-                              capture_output=True, timeout=30)
+                              capture_output=True, timeout=labs.DEADLINE_S)
     with page_of(lab) as page:
         client = ("import sys, urllib.request as r; r.install_opener(r.build_opener(r.ProxyHandler({})));"
                   "sys.stdout.buffer.write(r.urlopen(sys.argv[1]).read())")
@@ -196,7 +198,7 @@ def test_client_that_does_not_read_is_harmless(lab):
         def deaf():
             s = socket.socket()
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            s.settimeout(30)
+            s.settimeout(labs.DEADLINE_S)
             s.connect(("127.0.0.1", page.port))
             s.sendall(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % page.host.encode())
             return s

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 
+import lab as labs
 from broker_lab import Broker
 
 
@@ -35,7 +36,7 @@ def test_same_bytes_twice_are_one_row(lab):
 
 
 def ask_status(lab, s):
-    r = subprocess.run([os.path.join(lab.bin, "bento-status"), "-C", s.folder], capture_output=True, text=True, timeout=30)
+    r = subprocess.run([os.path.join(lab.bin, "bento-status"), "-C", s.folder], capture_output=True, text=True, timeout=labs.DEADLINE_S)
     assert "Sanitizer" not in r.stderr, r.stderr
     return r.returncode, r.stdout + r.stderr
 

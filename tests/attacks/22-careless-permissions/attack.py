@@ -2,9 +2,11 @@
 import os
 import subprocess
 
+import lab as labs
+
 
 def run(words, **more):
-    r = subprocess.run(words, capture_output=True, text=True, timeout=30, **more)
+    r = subprocess.run(words, capture_output=True, text=True, timeout=labs.DEADLINE_S, **more)
     assert "Sanitizer" not in r.stderr, r.stderr
     return r
 

@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 
+import lab as labs
 from forge import Case
 
 
@@ -82,5 +83,5 @@ def test_damaged_copy_stops_it(lab):
     d.stop()
     path = os.path.join(d.state, "apply/floor")
     lab.write(path, lab.read(path)[:-1])
-    r = subprocess.run(d.command("--no-systemd"), capture_output=True, text=True, timeout=30)
+    r = subprocess.run(d.command("--no-systemd"), capture_output=True, text=True, timeout=labs.DEADLINE_S)
     assert r.returncode == 1 and "floor" in r.stderr and r.stderr.count("\n") == 1, r

@@ -23,7 +23,7 @@ class Machine:
 
     def bootstrap(self, *words):
         r = subprocess.run([self.d.program, "--config", self.target, "bootstrap", self.file, *words],
-                           capture_output=True, text=True, timeout=30)
+                           capture_output=True, text=True, timeout=labs.DEADLINE_S)
         assert "Sanitizer" not in r.stderr, r.stderr
         return r
 

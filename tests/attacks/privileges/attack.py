@@ -3,11 +3,13 @@ import os
 import shutil
 import subprocess
 
+import lab as labs
+
 NOBODY = 65534
 
 
 def run(words, **more):
-    return subprocess.run(words, capture_output=True, text=True, timeout=60, **more)
+    return subprocess.run(words, capture_output=True, text=True, timeout=labs.DEADLINE_S, **more)
 
 
 def test_bento_apply_links_no_network_library(lab):

@@ -8,7 +8,7 @@ in
     enable = true;
     bootstrap = ./router.bootstrap.json;
     # Short windows, for tests.
-    settings = { confirm_seconds = 8; switch_seconds = 30; return_seconds = 30; poll_seconds = 20; tick_seconds = 2; };
+    settings = { confirm_seconds = 20; switch_seconds = 40; return_seconds = 30; poll_seconds = 20; tick_seconds = 2; };
   };
   systemd.services.bento-apply = watched;
   systemd.services.bento-node = watched;
