@@ -100,8 +100,7 @@ void way_begin(struct step *s, const struct apply_config *config)
 {
     struct apply *a = s->a;
     bool waits = a->unproven && a->applied.action == ACTION_BOOT; // no need to switch to it
-    bool is_applied =
-        digest_same(config->digest, a->applied.digest) && (!a->unconfirmed || waits);
+    bool is_applied = digest_same(config->digest, a->applied.digest) && (!a->unconfirmed || waits);
     if (is_applied && !digest_is_none(config->digest)) {
         if (digest_same(a->before.digest, config->digest)) { // a self update waits for its boot
             renew(&a->before, config);
