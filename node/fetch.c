@@ -30,6 +30,11 @@ struct pending {
     struct ticket ticket; // TICKET_KNOWN
 };
 
+struct named {
+    uint64_t epoch, release;
+    uint8_t head_hash[HASH_BYTES];
+};
+
 struct fetch {
     const struct config *config;
     struct link *link;
@@ -44,14 +49,11 @@ struct fetch {
     bool want_known;
     struct want want;
     struct pending pending;
-    uint8_t spooled[HASH_BYTES];   // the newest that went into the spool with its ticket, so that a
-                                   // refused one does not go there again
-    uint8_t passed_on[HASH_BYTES]; // SHA-256 of the last envelope that was not authentic
-    uint64_t tick_epoch, tick_release; // named by the last tick that was followed
-    struct named {
-        uint64_t epoch, release;
-        uint8_t head_hash[HASH_BYTES];
-    } handled;                             // the last head that was asked for and known already
+    struct named spooled; // the newest that went into the spool with its ticket, so that a refused
+                          // one does not go there again
+    uint8_t passed_on[HASH_BYTES];         // SHA-256 of the last envelope that was not authentic
+    uint64_t tick_epoch, tick_release;     // named by the last tick that was followed
+    struct named handled;                  // the last head that was asked for and known already
     uint64_t ticked_epoch, ticked_release; // named by the last tick at all
     uint64_t ticked_ms;                    // when it came, of a clock that runs on in a sleep
     struct want_blob blob;                 // the one being asked for
@@ -75,7 +77,7 @@ static bool is_missing(struct fetch *fetch, const uint8_t *hash)
 {
     enum blob_state state = blobs_look(&fetch->blobs, hash);
     if (state == BLOB_CORRUPT) {
-        memset(fetch->spooled, 0, HASH_BYTES);
+        fetch->spooled = (struct named){0};
         fetch->head_wanted = true;
     }
     return state != BLOB_SOUND;
@@ -215,8 +217,9 @@ static bool is_authentic(const struct fetch *fetch, struct bytes envelope)
 }
 
 // A release that we have heard of: worth fetching if it is authentic, bento-apply has not seen it
-// and nothing newer is pending.
-static void hear(struct fetch *fetch, struct bytes envelope_bytes)
+// and nothing newer is pending. A published one that is older than what we have may merely have been
+// long under way: whether the broker went back is what it says when it is asked.
+static void hear(struct fetch *fetch, struct bytes envelope_bytes, bool published)
 {
     struct envelope envelope;
     struct err e;
@@ -229,19 +232,22 @@ static void hear(struct fetch *fetch, struct bytes envelope_bytes)
     }
     sha256(envelope.head, heard.head_hash);
     if (memcmp(heard.head_hash, fetch->want.seen, HASH_BYTES) == 0 ||
-        memcmp(heard.head_hash, fetch->spooled, HASH_BYTES) == 0) {
+        memcmp(heard.head_hash, fetch->spooled.head_hash, HASH_BYTES) == 0) {
         fetch->handled = (struct named){.epoch = heard.head.epoch, .release = heard.head.release};
         memcpy(fetch->handled.head_hash, heard.head_hash, HASH_BYTES);
         return;
     }
     bool older = pending->any && release_compare(heard.head.epoch, heard.head.release,
                                      pending->head.epoch, pending->head.release) <= 0;
+    bool late = published && release_compare(heard.head.epoch, heard.head.release,
+                                 fetch->spooled.epoch, fetch->spooled.release) < 0;
     buf_append(&heard.envelope, envelope_bytes.at, envelope_bytes.len);
     if (!is_authentic(fetch, envelope_bytes)) {
         heard.asked = TICKET_NONE;
         pass_on(fetch, &heard);
         pending_clear(&heard);
-    } else if (older) {
+    } else if (older || late) {
+        fetch->head_wanted = fetch->head_wanted || late;
         pending_clear(&heard);
     } else {
         log_info("release heard of epoch=%" PRIu64 " release=%" PRIu64, heard.head.epoch,
@@ -265,7 +271,7 @@ static void on_head(void *context, bool ok, struct bytes reply, const struct err
     if (fetch->overtaken) { // it may be older than what was published meanwhile: no rollback, that
         fetch->head_wanted = true;
     } else if (code == CODE_OK && elements == 1) {
-        hear(fetch, wire_bin(&in, 1, ENVELOPE_BYTES_MAX));
+        hear(fetch, wire_bin(&in, 1, ENVELOPE_BYTES_MAX), false);
     }
     advance(fetch);
 }
@@ -324,7 +330,7 @@ static void on_ticket(void *context, bool ok, struct bytes reply, const struct e
     } else if (code == CODE_STALE && elements == 1) {
         uint8_t before[HASH_BYTES];
         memcpy(before, fetch->pending.head_hash, HASH_BYTES);
-        hear(fetch, wire_bin(&in, 1, ENVELOPE_BYTES_MAX));
+        hear(fetch, wire_bin(&in, 1, ENVELOPE_BYTES_MAX), false);
         if (memcmp(before, fetch->pending.head_hash, HASH_BYTES) == 0) {
             struct err e; // stale, and yet nothing newer: asking again at once would never end
             err_set(&e, code, "the broker named no newer release");
@@ -505,7 +511,9 @@ static void spool_release(struct fetch *fetch)
     log_info("release spooled epoch=%" PRIu64 " release=%" PRIu64, fetch->pending.head.epoch,
         fetch->pending.head.release);
     if (has_its_ticket(fetch)) {
-        memcpy(fetch->spooled, fetch->pending.head_hash, HASH_BYTES);
+        const struct head *head = &fetch->pending.head;
+        fetch->spooled = (struct named){.epoch = head->epoch, .release = head->release};
+        memcpy(fetch->spooled.head_hash, fetch->pending.head_hash, HASH_BYTES);
     }
     pending_clear(&fetch->pending);
     advance(fetch);
@@ -577,7 +585,7 @@ static bool ticks_say_enough(const struct fetch *fetch)
     const struct named *handled = &fetch->handled;
     // bento-apply may have gone on since.
     bool is_ours = memcmp(handled->head_hash, fetch->want.seen, HASH_BYTES) == 0 ||
-                   memcmp(handled->head_hash, fetch->spooled, HASH_BYTES) == 0;
+                   memcmp(handled->head_hash, fetch->spooled.head_hash, HASH_BYTES) == 0;
     return !fetch->pending.any && is_ours && clock_boottime_ms() - fetch->ticked_ms < fresh_ms &&
            release_compare(
                fetch->ticked_epoch, fetch->ticked_release, handled->epoch, handled->release) == 0;
@@ -628,9 +636,10 @@ void fetch_tick(struct fetch *fetch, uint64_t epoch, uint64_t release)
 
 void fetch_published(struct fetch *fetch, const struct published *published)
 {
-    hear(fetch, published->envelope);
+    hear(fetch, published->envelope, true);
     struct pending *pending = &fetch->pending;
     if (!pending->any || !bytes_equal(buf_bytes(&pending->envelope), published->envelope)) {
+        advance(fetch);
         return;
     }
     for (size_t i = 0; i < published->proven_count && pending->asked == TICKET_UNKNOWN; i++) {
