@@ -190,12 +190,10 @@ static int supervise(struct wrapper *w, pid_t pid, int pidfd, int *pipe)
             gather(w, pipe);
         }
         if (fds[0].revents != 0) {
-            int status = 0;
             kill(-pid, SIGKILL); // nothing of it stays behind; before its number is free again
-            while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-            }
+            int status = proc_wait(pid);
             gather(w, pipe);
-            return proc_status(status);
+            return status;
         }
         bool asked = fds[1].revents != 0 && take_signal(w->signals);
         if (clock_monotonic_ms() >= deadline || (asked && !ending)) {

@@ -25,9 +25,11 @@ int proc_status(int wait_status)
 int proc_wait(pid_t pid)
 {
     int status = 0;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    return proc_status(status);
+    pid_t ended;
+    do {
+        ended = waitpid(pid, &status, 0);
+    } while (ended < 0 && errno == EINTR);
+    return ended == pid ? proc_status(status) : PROC_UNKNOWN;
 }
 
 void proc_end(pid_t pid, int patience_ms)

@@ -19,7 +19,9 @@ struct proc_spec {
 MUST_CHECK bool proc_spawn(const struct proc_spec *spec, pid_t *pid, int *pidfd, struct err *e);
 // Exit status as a shell would give it: 0–255, or 128 + signal.
 int proc_status(int wait_status);
-// Waits for the end of a child of ours that nothing else waits for; its proc_status().
+// Waits for the end of a child of ours that nothing else waits for; its proc_status(), or PROC_UNKNOWN if
+// there is no such child (any more): never a success that nobody saw.
+#define PROC_UNKNOWN 255
 int proc_wait(pid_t pid);
 
 // Ends a child of ours that nothing else waits for: SIGTERM, after patience_ms SIGKILL, and reaps

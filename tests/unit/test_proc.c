@@ -257,6 +257,17 @@ static void ignored_sigchld_loses_no_status(void **state)
     proc_result_clear(&r);
 }
 
+static void child_that_somebody_else_reaped_is_no_success(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0) {
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_int_equal(proc_wait(pid), PROC_UNKNOWN);
+}
+
 static void no_descriptor_is_left_behind(void **state)
 {
     (void)state;
@@ -321,6 +332,7 @@ int main(void)
         cmocka_unit_test(new_session_is_its_own_group),
         cmocka_unit_test(child_dies_with_its_parent_if_told_so),
         cmocka_unit_test(ignored_sigchld_loses_no_status),
+        cmocka_unit_test(child_that_somebody_else_reaped_is_no_success),
         cmocka_unit_test(no_descriptor_is_left_behind),
         cmocka_unit_test(forbidden_dump_leaves_no_core),
     };
