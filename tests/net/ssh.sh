@@ -10,7 +10,7 @@ set -eu
 . "$LAB_SOURCE/weather.sh"
 
 # Nothing here is about a window that is too short.
-fleet_node_settings=$(echo "$fleet_node_settings" | jq '.confirm_seconds = 60')
+fleet_node_settings=$(echo "$fleet_node_settings" | jq '.confirm_seconds = 60 | .tick_seconds = 6')
 fleet_new
 for node in alpha beta; do host_write "$node" 'mode = "ok"; text = "word-that-nobody-should-read";'; done
 bento-pub --wait=240 >"$LAB/deploy.log" 2>&1 || :

@@ -83,6 +83,7 @@ def page_of(lab):
     apply, port = lab.daemon(), free_port()
     apply.write_config(page_port=port)
     apply.start()
+    apply.await_secrets()
     apply.deliver_and_wait(apply.world.release(signers=[apply.world.stranger]))  # something to show
     with open(apply.path("node.log"), "wb") as log:
         process = subprocess.Popen([os.path.join(lab.bin, "bento-node"), "--config", apply.config], stderr=log)
@@ -91,7 +92,7 @@ def page_of(lab):
         lab.wait_until(lambda: b"bento-node ready" in page.log(), "bento-node")
         yield page
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(labs.DEADLINE_S) == 0
         assert b"Sanitizer" not in page.log() and b"no local page" not in page.log(), page.log()
     except BaseException:
         sys.stderr.buffer.write(page.log())
@@ -99,7 +100,8 @@ def page_of(lab):
     finally:
         process.kill()
         process.wait()
-    apply.stop()
+    if apply.process:
+        apply.stop()
 
 
 def test_page_of_another_origin_cannot_press_the_button(lab):
@@ -191,6 +193,7 @@ def test_idle_and_slow_clients_are_harmless(lab):
 
 def test_client_that_does_not_read_is_harmless(lab):
     with page_of(lab) as page:
+        page.apply.stop()  # it would write the state anew
         before = page.descriptors()
         log = "<" * 60000  # larger as a page than what a socket takes
         lab.write(os.path.join(page.apply.state, "spool/out/state.json"), json.dumps({"log": log}))
