@@ -52,6 +52,7 @@ static void step(struct agent *agent, struct apply_event *event)
     memcpy(event->boot_id, facts.boot_id, sizeof event->boot_id);
     event->asleep_ms = clock_boottime_ms() - event->now_ms;
     event->running = facts.running;
+    event->booted = facts.began;
     event->profile = facts.profile;
     event->specialisation = facts.specialisation;
     event->reboot_needed = facts.reboot;

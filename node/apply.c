@@ -485,12 +485,15 @@ static void revert_unknown(struct step *s)
     way_revert(s, CODE_FORMAT);
 }
 
-// The boot was the first one into it.
+// The boot was the first one into it. What runs now may be another one already: a revert goes on while
+// nobody looks.
 static bool began_with_installed(const struct step *s)
 {
     const struct apply *a = s->a;
-    return (a->state == APPLY_COMMITTING && runs(s, a->trial.new_path)) ||
-           (a->unproven && runs(s, a->applied.path));
+    bool known = s->ev->booted != NULL && s->ev->booted[0] != '\0';
+    const char *began = known ? s->ev->booted : s->ev->running;
+    return (a->state == APPLY_COMMITTING && strcmp(began, a->trial.new_path) == 0) ||
+           (a->unproven && strcmp(began, a->applied.path) == 0);
 }
 
 static void on_boot(struct step *s)

@@ -243,6 +243,7 @@ struct apply_event {
     uint8_t nonce[16];  // fresh random
     uint8_t boot_id[16];
     const char *running, *profile; // store paths now; "" if unknown
+    const char *booted;            // what this boot began with; NULL or "": what runs
     const char *specialisation;    // of running; "" if none
     bool reboot_needed; // kernel, initrd or modules of the profile are not the booted ones
     const struct apply_rules *rules;

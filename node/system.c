@@ -72,15 +72,23 @@ static bool find_specialisation(const char *toplevel, const char *path, char nam
     return found;
 }
 
-static void look_above(const char *toplevel, struct system_facts *facts)
+// Of a path that is a specialisation of the toplevel, the toplevel and its name.
+static void look_above(
+    const char *toplevel, char path[STORE_PATH_BYTES_MAX + 1], char specialisation[NAME_MAX + 1])
 {
     char name[NAME_MAX + 1];
-    bool open = facts->specialisation[0] == '\0' && facts->running[0] != '\0';
-    if (open && toplevel[0] != '\0' && strcmp(toplevel, facts->running) != 0 &&
-        find_specialisation(toplevel, facts->running, name)) {
-        snprintf(facts->running, sizeof facts->running, "%s", toplevel);
-        memcpy(facts->specialisation, name, sizeof name);
+    bool open = specialisation[0] == '\0' && path[0] != '\0';
+    if (open && toplevel[0] != '\0' && strcmp(toplevel, path) != 0 &&
+        find_specialisation(toplevel, path, name)) {
+        snprintf(path, STORE_PATH_BYTES_MAX + 1, "%s", toplevel);
+        memcpy(specialisation, name, sizeof name);
     }
+}
+
+static void look_above_all(const char *toplevel, struct system_facts *facts)
+{
+    look_above(toplevel, facts->running, facts->specialisation);
+    look_above(toplevel, facts->began, facts->began_specialisation);
 }
 
 void system_variant(const char *toplevel, const char *specialisation, char path[PATH_MAX])
@@ -99,9 +107,10 @@ void system_look(
     resolve(config->current_system, facts->running);
     resolve(config->booted_system, facts->booted);
     resolve(config->profile, facts->profile);
-    look_above(facts->profile, facts);
+    strcpy(facts->began, facts->booted);
+    look_above_all(facts->profile, facts);
     for (; toplevels != NULL && *toplevels != NULL; toplevels++) {
-        look_above(*toplevels, facts);
+        look_above_all(*toplevels, facts);
     }
     read_boot_id(facts->boot_id);
     facts->reboot = differs(config->booted_system, config->profile, "kernel") ||

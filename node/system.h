@@ -7,12 +7,14 @@
 #include <limits.h>
 
 struct system_facts {
-    // Of a specialisation the toplevel above it, as far as system_parents() has been told.
-    char running[STORE_PATH_BYTES_MAX + 1]; // /run/current-system; "" if there is none
-    char booted[STORE_PATH_BYTES_MAX + 1];
+    char booted[STORE_PATH_BYTES_MAX + 1]; // /run/booted-system; "" if there is none
+    // Of a specialisation the toplevel above it, as far as system_look() has been told of it.
+    char running[STORE_PATH_BYTES_MAX + 1]; // /run/current-system
+    char began[STORE_PATH_BYTES_MAX + 1];   // of booted
     char profile[STORE_PATH_BYTES_MAX +
                  1];                   // what the system profile points to, through its generation
     char specialisation[NAME_MAX + 1]; // of running, "" if none
+    char began_specialisation[NAME_MAX + 1];
     uint8_t boot_id[16];
     bool reboot; // kernel, initrd or kernel-modules of the profile are not the booted ones
 };

@@ -835,6 +835,7 @@ static void handle(struct world *w, const struct queued *queued)
         .unix_ns = w->clock_ms * 1000000,
         .boot_id = {w->boot},
         .running = paths[w->running],
+        .booted = paths[w->booted],
         .profile = paths[w->profile],
         .specialisation = "",
         .reboot_needed = reboot_needed(w),
@@ -1701,7 +1702,7 @@ static void runs_that_once_failed_do_not(void **state)
 {
     (void)state;
     static const uint64_t seeds[] = {101533, 7152445, 7204414, 7223683, 7229423, 7646816, 7869946,
-        8011058, 8144537, 8319852, 10794400, 11015890, 30172715, 30431402, 31397984};
+        8011058, 8144537, 8319852, 10794400, 11015890, 30172715, 30431402, 31397984, 63044217};
     for (size_t i = 0; i < sizeof seeds / sizeof seeds[0]; i++) {
         struct world w = random_world(apply_step, seeds[i]);
         run(&w);
