@@ -1,6 +1,7 @@
 // The events: what each of them does in each state. How a configuration goes its way is in
 // apply_way.c.
 #include "apply_step.h"
+#include "head.h"
 
 #include <string.h>
 
@@ -73,6 +74,23 @@ void apply_memory_key(const struct apply_config *config, uint8_t key[HASH_BYTES]
         memcpy(both + HASH_BYTES, config->path, len);
         sha256(bytes_of(both, HASH_BYTES + len), key);
     }
+}
+
+const struct apply_config *apply_about(const struct apply *a, const struct apply_report *report)
+{
+    const struct apply_config *const configs[] = {&a->target, &a->applied, &a->before};
+    const struct apply_config *about = NULL;
+    if (report->state == NODE_REFUSED && digest_is_none(report->digest)) {
+        return NULL;
+    }
+    for (size_t i = 0; i < sizeof configs / sizeof configs[0]; i++) {
+        bool is_it = configs[i]->release != 0 && digest_same(configs[i]->digest, report->digest);
+        if (is_it && (about == NULL || release_compare(configs[i]->epoch, configs[i]->release,
+                                           about->epoch, about->release) > 0)) {
+            about = configs[i];
+        }
+    }
+    return about;
 }
 
 static void on_release(struct step *s)
@@ -327,7 +345,8 @@ static void resume(struct step *s)
         resume_window(s);
         break;
     case APPLY_COMMITTING:
-        enter(s, APPLY_COMMITTING, COMMIT_MS); // the dead man's switch has its own
+        // The dead man's switch has its own.
+        enter(s, APPLY_COMMITTING, s->ev->rules->commit_ms);
         plan_add(s, EFFECT_COMMIT);
         break;
     case APPLY_REVERTING:
@@ -348,7 +367,7 @@ static void resume(struct step *s)
         plan_add(s, EFFECT_REBOOT);
         break;
     case APPLY_RESTORING:
-        enter(s, APPLY_RESTORING, a->planned ? REBOOT_MS : COMMIT_MS);
+        enter(s, APPLY_RESTORING, a->planned ? REBOOT_MS : s->ev->rules->commit_ms);
         plan_add(s, a->planned ? EFFECT_REBOOT : EFFECT_RESTORE);
         break;
     case APPLY_INSTALLING:
@@ -584,11 +603,21 @@ static void on_result(struct step *s)
     }
 }
 
+// Nothing may happen for days: who stays, reached but not healthy, is looked at again when that is
+// acknowledged.
+static bool is_quiet(const struct apply *a)
+{
+    bool window = a->state == APPLY_CONFIRMING || a->state == APPLY_PROVING;
+    return a->state == APPLY_IDLE || a->state == APPLY_OBTAINING ||
+           (window && a->stays && a->reached) ||
+           (a->state == APPLY_REVERTING && a->reverts >= REVERTS_MAX);
+}
+
 // Says the last thing again. Where an acknowledgement is waited for, delivery goes on anyway.
 static void on_beat(struct step *s)
 {
     const struct apply_report last = s->a->report;
-    bool quiet = s->a->state == APPLY_IDLE || s->a->state == APPLY_OBTAINING;
+    bool quiet = is_quiet(s->a);
     if (!quiet || last.seq == 0 || !last.queued) {
         return;
     }
@@ -636,7 +665,7 @@ static void note_resume(struct step *s)
         return;
     }
     uint64_t until = s->ev->now_ms + RESUME_MS;
-    uint64_t latest = a->phase_ms + window_ms(s) + RESUMES_MS;
+    uint64_t latest = a->phase_ms + window_ms(s) + APPLY_RESUMES_MS;
     until = until < latest ? until : latest;
     a->asleep_ms = s->ev->asleep_ms;
     a->deadline_ms = until > a->deadline_ms ? until : a->deadline_ms;

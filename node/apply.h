@@ -228,10 +228,14 @@ struct apply {
     struct apply_memory memories[APPLY_MEMORIES]; // newest first
 };
 
+// By how much resumes of the machine prolong a window at the most.
+#define APPLY_RESUMES_MS (5 * 60 * UINT64_C(1000))
+
 // Constants of the node's configuration.
 struct apply_rules {
     uint64_t confirm_ms, switch_ms, return_ms;
-    uint64_t boot_ms; // the least that a window after a boot lasts
+    uint64_t commit_ms; // above the limit of the job
+    uint64_t boot_ms;   // the least that a window after a boot lasts
 };
 
 struct apply_event {
@@ -271,6 +275,9 @@ struct apply_plan {
     enum apply_effect effects[APPLY_PLAN_MAX];
 };
 
+// The configuration that a report is about, with the newest head that asked for it. NULL: a refusal, or
+// its head is not known.
+const struct apply_config *apply_about(const struct apply *a, const struct apply_report *report);
 // Total: every event is legal in every state. *next and *plan are written whole.
 void apply_step(const struct apply *now, const struct apply_event *event, struct apply *next,
     struct apply_plan *plan);

@@ -87,7 +87,10 @@ static void on_update(void *context)
     loop_timer_set(
         agent->update, jitter(look_ms < UPDATE_LOOK_MS ? look_ms : UPDATE_LOOK_MS, JITTER_PERCENT));
     const struct apply *a = &agent->apply;
-    if (a->applied.self_update && clock_unix_s() >= a->updated_s + interval_s) {
+    uint64_t now_s = clock_unix_s();
+    bool due =
+        now_s >= a->updated_s + interval_s || now_s < a->updated_s; // the clock was wrong then
+    if (a->applied.self_update && due) {
         agent_post(agent, agent_event(agent, EVENT_UPDATE));
         agent_turn(agent);
     }
@@ -239,6 +242,7 @@ static int daemon_main(
         .rules = {.confirm_ms = config->confirm_s * 1000,
             .switch_ms = config->switch_s * 1000,
             .return_ms = config->return_s * 1000,
+            .commit_ms = (config->commit_s + config->margin_s / 2) * 1000,
             .boot_ms = config->boot_s * 1000}};
     struct err e;
     if (!no_systemd && !has_systemd()) {

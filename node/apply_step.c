@@ -98,7 +98,8 @@ const struct apply_memory *memory_find(const struct apply *a, const struct apply
 bool may_help(const struct apply *a)
 {
     const struct apply_memory *memory = memory_find(a, &a->next);
-    return has_remedy(a) && (memory == NULL || memory->outcome == OUTCOME_OPEN);
+    return has_remedy(a) && a->next.action != ACTION_DRY &&
+           (memory == NULL || memory->outcome == OUTCOME_OPEN);
 }
 
 struct apply_memory *memory_touch(struct apply *a)

@@ -16,13 +16,11 @@ struct step {
 #define CHECK_MS (60 * SECOND_MS)       // one preflight attempt
 #define ARM_MS (120 * SECOND_MS)        // systemd may be executing itself anew
 #define INSTALL_MS (120 * SECOND_MS)    // looking up an owner may ask the network
-#define COMMIT_MS (10 * 60 * SECOND_MS) // boot loaders copy kernels onto slow disks
 #define REBOOT_MS (10 * 60 * SECOND_MS) // services may take their time to stop
 #define REVERT_RETRY_MS                                                                            \
     (60 * SECOND_MS) // after a revert or restore that failed, times their number
 #define BUILD_RETRY_MS (10 * 60 * SECOND_MS) // times the attempt
 #define RESUME_MS (60 * SECOND_MS)           // of a window that are left after a resume
-#define RESUMES_MS (5 * 60 * SECOND_MS)      // by how much resumes prolong a window at the most
 #define ASKED_S 10u                          // between two self updates that somebody asks for
 #define REVERTS_MAX 3u
 

@@ -230,7 +230,12 @@ void way_obtained(struct step *s)
     }
     path_set(a->target.path, ev->path);
     if (a->target.automatic && !update_is_new(a)) {
+        bool failed = a->report.automatic && a->report.state == NODE_FAILED;
+        bool same = strcmp(a->target.path, a->applied.path) == 0;
         way_settle(s);
+        if (failed && same) { // an earlier one did: there was no network, perhaps
+            report_applied(s);
+        }
         return;
     }
     if (a->target.action == ACTION_DRY) {
@@ -343,7 +348,7 @@ void way_confirmed_maybe(struct step *s)
 void way_commit(struct step *s)
 {
     s->a->phase_ms = s->ev->now_ms;
-    enter(s, APPLY_COMMITTING, COMMIT_MS);
+    enter(s, APPLY_COMMITTING, s->ev->rules->commit_ms);
     report(s, NODE_COMMITTING, CODE_OK);
     plan_add(s, EFFECT_COMMIT);
 }
@@ -686,7 +691,7 @@ void way_restore(struct step *s, enum code reason)
         a->reason = reason;
     }
     a->planned = false;
-    enter(s, APPLY_RESTORING, COMMIT_MS);
+    enter(s, APPLY_RESTORING, s->ev->rules->commit_ms);
     report(s, NODE_REVERTING, a->reason);
     plan_add(s, EFFECT_RESTORE);
 }

@@ -69,11 +69,12 @@ static uint64_t deadman_ms(const struct agent *agent)
            (agent->config->commit_s + agent->config->margin_s) * 1000;
 }
 
-// The window that is left; one that has no end lets a check go on for a while.
+// The window that is left, which a sleep may prolong: TIMER ends it. One that has no end lets a check go
+// on for a while.
 static uint64_t check_ms(const struct agent *agent)
 {
     uint64_t deadline = agent->apply.deadline_ms, now = clock_monotonic_ms();
-    return deadline > now ? deadline - now : CHECK_MS;
+    return deadline > now ? deadline - now + APPLY_RESUMES_MS : CHECK_MS;
 }
 
 static struct job_key current_key(const struct agent *agent)
@@ -103,6 +104,15 @@ static struct reboot reboot_policy(const struct agent *agent, struct buf *text)
     buf_append(text, opened.bundle.meta.reboot.at, opened.bundle.meta.reboot.len);
     opened_clear(&opened);
     return reboot_parse(buf_bytes(text));
+}
+
+static void forget_ended(struct agent *agent, enum job_kind kind)
+{
+    struct job_record record;
+    jobs_look(agent->jobs, kind, &record);
+    if (record.state == JOB_STATE_ENDED) {
+        jobs_forget(agent->jobs, kind);
+    }
 }
 
 static void forget_trial(struct agent *agent)
@@ -401,6 +411,10 @@ void effect_start(struct agent *agent, enum apply_effect effect)
         jobs_forget(agent->jobs, job_of(effect));
         start_or_fail(agent, effect);
         return;
+    case EFFECT_CHECK: // what passed in an earlier boot proves nothing of this one
+        forget_ended(agent, JOB_CHECK);
+        start_or_fail(agent, effect);
+        return;
     case EFFECT_TRY: // installs others, and may not be overtaken
         jobs_stop(agent->jobs, JOB_SECRETS);
         start_or_fail(agent, effect);
@@ -408,7 +422,6 @@ void effect_start(struct agent *agent, enum apply_effect effect)
     case EFFECT_OBTAIN:
     case EFFECT_UPDATE:
     case EFFECT_ARM:
-    case EFFECT_CHECK:
     case EFFECT_COMMIT:
     case EFFECT_RESTORE:
     case EFFECT_SCHEDULE:

@@ -37,7 +37,8 @@ static enum job_kind job_behind(const struct agent *agent, const struct apply_re
     if (report->code == CODE_SECRETS) { // of a trial, or of a system that runs already
         return report->state == NODE_FAILED ? JOB_SECRETS : JOB_TRY;
     }
-    if (report->state == NODE_DRY) {
+    bool dry = report->state == NODE_FAILED && agent->apply.target.action == ACTION_DRY;
+    if (report->state == NODE_DRY || (dry && report->code == CODE_SWITCH)) {
         return JOB_OBTAIN;
     }
     if (report->state == NODE_FAILED && agent->apply.state == APPLY_REVERTING) {
@@ -63,6 +64,19 @@ void outbox_log(const struct agent *agent, const struct apply_report *report, st
     }
 }
 
+// The newest head that asked for what the report is about, else nothing would tell the outcome of one
+// release from that of the next, which came meanwhile or was refused. Of a refusal, and of what no head
+// is known for, the floor.
+static void name_head(const struct agent *agent, struct status *status)
+{
+    const struct apply *a = &agent->apply;
+    const struct apply_config *about = apply_about(a, &a->report);
+    status->epoch = about != NULL ? about->epoch : agent->floor.epoch;
+    status->release = about != NULL ? about->release : agent->floor.release;
+    memcpy(
+        status->head_hash, about != NULL ? about->head_hash : agent->floor.head_hash, HASH_BYTES);
+}
+
 static bool build(struct agent *agent, struct buf *signed_status, struct err *e)
 {
     const struct apply *a = &agent->apply;
@@ -73,8 +87,6 @@ static bool build(struct agent *agent, struct buf *signed_status, struct err *e)
     outbox_log(agent, report, &log);
     struct status status = {.seq = report->seq,
         .time = clock_unix_s(),
-        .epoch = agent->floor.epoch,
-        .release = agent->floor.release,
         .attempt = report->attempt,
         .state = report->state,
         .code = report->code,
@@ -89,7 +101,7 @@ static bool build(struct agent *agent, struct buf *signed_status, struct err *e)
     memcpy(status.fleet, agent->config->trust.fleet, sizeof status.fleet);
     memcpy(status.node_id, agent->node_id, HASH_BYTES);
     memcpy(status.nonce, report->nonce, sizeof status.nonce);
-    memcpy(status.head_hash, agent->floor.head_hash, HASH_BYTES);
+    name_head(agent, &status);
     memcpy(status.digest, report->digest, HASH_BYTES);
     memcpy(status.applied, a->applied.digest, HASH_BYTES);
     memcpy(status.boot_id, facts.boot_id, sizeof status.boot_id);

@@ -27,3 +27,7 @@ MUST_CHECK bool secrets_install_of(
 // journal cannot say. The newest one, but not `except`, which may be NULL. NONE. secrets_cmd.c
 MUST_CHECK bool secrets_find(const struct config *config, const char *toplevel, const char *except,
     char digest_hex[HASH_HEX_BYTES], struct err *e);
+// For a digest of zeros or "": the one that secrets_find() gives, if it gives one. After a journal that was
+// not understood nothing is known of what was applied, and that must not pass for 'no secrets'.
+void secrets_recall(const struct config *config, const char *toplevel, const char *except,
+    char digest_hex[HASH_HEX_BYTES]);

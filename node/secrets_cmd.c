@@ -93,6 +93,17 @@ bool secrets_find(const struct config *config, const char *toplevel, const char 
     return true;
 }
 
+void secrets_recall(const struct config *config, const char *toplevel, const char *except,
+    char digest_hex[HASH_HEX_BYTES])
+{
+    char found[HASH_HEX_BYTES];
+    struct err e;
+    bool none = digest_hex[strspn(digest_hex, "0")] == '\0';
+    if (none && secrets_find(config, toplevel, except, found, &e)) {
+        memcpy(digest_hex, found, sizeof found);
+    }
+}
+
 // By a revert or the dead man's switch, of which the journal need not know yet: they install those of
 // what comes back.
 static bool is_going_back(const struct apply *apply, const char *toplevel, int dir)
@@ -124,6 +135,7 @@ static bool choose(const struct invocation *call, int dir, const struct apply *a
     if (!is_going_back(apply, facts.running, dir) &&
         apply_secrets_of(apply, facts.running, facts.boot_id, digest)) {
         hex_encode(digest, HASH_BYTES, digest_hex);
+        secrets_recall(call->config, facts.running, NULL, digest_hex);
     }
     return true;
 }

@@ -113,9 +113,11 @@ void system_look(
         look_above_all(*toplevels, facts);
     }
     read_boot_id(facts->boot_id);
-    facts->reboot = differs(config->booted_system, config->profile, "kernel") ||
-                    differs(config->booted_system, config->profile, "initrd") ||
-                    differs(config->booted_system, config->profile, "kernel-modules");
+    char next[PATH_MAX]; // a specialisation may have a kernel of its own
+    system_variant(config->profile, facts->began_specialisation, next);
+    facts->reboot = differs(config->booted_system, next, "kernel") ||
+                    differs(config->booted_system, next, "initrd") ||
+                    differs(config->booted_system, next, "kernel-modules");
 }
 
 char **environment_new(const struct config *config, const char *extra)

@@ -243,8 +243,10 @@ static void bring_back_secrets(const struct trial *t)
     struct err e;
     hex_encode(t->key.digest, HASH_BYTES, own);
     snprintf(digest, sizeof digest, "%s", t->secrets);
-    bool known = digest[0] != '\0' || secrets_find(t->config, t->old_path, own, digest, &e);
-    if (!known || !secrets_install_of(t->config, digest, OWNERS_MAY_COME, &e)) {
+    secrets_recall(t->config, t->old_path, own, digest);
+    if (digest[0] == '\0') {
+        fprintf(stderr, "it is not known which secrets are those of %s\n", t->old_path);
+    } else if (!secrets_install_of(t->config, digest, OWNERS_MAY_COME, &e)) {
         fprintf(stderr, "%s\n", e.text);
     }
 }

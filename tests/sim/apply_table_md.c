@@ -413,8 +413,11 @@ static enum code event_code(const struct point *p)
 static void set_event(const struct point *p, const struct apply *a, struct apply_config *config,
     struct apply_event *ev)
 {
-    static const struct apply_rules rules = {
-        .confirm_ms = 180000, .switch_ms = 600000, .return_ms = 900000, .boot_ms = 300000};
+    static const struct apply_rules rules = {.confirm_ms = 180000,
+        .switch_ms = 600000,
+        .return_ms = 900000,
+        .commit_ms = 600000,
+        .boot_ms = 300000};
     static const uint8_t refused_hash[HASH_BYTES] = {1};
     static const int statuses[] = {0, [STATUS_UNITS] = 4, [STATUS_ROLLBACK] = 4,
         [STATUS_REBOOT] = 100, [STATUS_SECRETS] = TRIED_SECRETS, 1};

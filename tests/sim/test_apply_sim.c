@@ -41,6 +41,7 @@ static const char *const paths[SYSTEMS] = {
 static const struct apply_rules rules = {.confirm_ms = 180 * SECOND_MS,
     .switch_ms = 600 * SECOND_MS,
     .return_ms = 900 * SECOND_MS,
+    .commit_ms = 600 * SECOND_MS,
     .boot_ms = 300 * SECOND_MS};
 
 // SLEEP: the machine is suspended, and the network takes a while when it wakes up.

@@ -23,8 +23,11 @@
 #define NEW_DIGEST 2
 #define NEXT_DIGEST 3
 
-static const struct apply_rules rules = {
-    .confirm_ms = 180000, .switch_ms = 600000, .return_ms = 900000, .boot_ms = 300000};
+static const struct apply_rules rules = {.confirm_ms = 180000,
+    .switch_ms = 600000,
+    .return_ms = 900000,
+    .commit_ms = 600000,
+    .boot_ms = 300000};
 
 // One step, with both ends.
 struct taken {

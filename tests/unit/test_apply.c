@@ -13,8 +13,11 @@
 #define OTHER "/nix/store/other"
 #define MINUTE_MS (60 * 1000u)
 
-static const struct apply_rules rules = {
-    .confirm_ms = 180000, .switch_ms = 600000, .return_ms = 900000, .boot_ms = 300000};
+static const struct apply_rules rules = {.confirm_ms = 180000,
+    .switch_ms = 600000,
+    .return_ms = 900000,
+    .commit_ms = 600000,
+    .boot_ms = 300000};
 
 // A machine as far as apply_step() can see it.
 struct node {
