@@ -84,6 +84,7 @@ rec {
     Restart = "always";
     RestartSec = 2;
     WatchdogSec = 60;
+    TimeoutStopSec = 30; # a switch waits for it
     UMask = "0077";
   };
 

@@ -14,6 +14,9 @@
 #define OBTAIN_EXIT_DRY 7       // dry-activate failed
 // The dead man's switch found its trial decided, and did nothing.
 #define REVERT_EXIT_OVER 3
+// The dead man's switch has nobody who would start it again.
+#define DEADMAN_TRIES 3u
+#define DEADMAN_AGAIN_S 60u
 
 struct invocation {
     const struct config *config;

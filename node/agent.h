@@ -60,6 +60,8 @@ void effect_started(void *context, enum job_kind kind, const struct job_key *key
 void effect_ended(void *context, enum job_kind kind, const struct job_record *record);
 // effects.c: what a dead man's switch did while we were away.
 void effects_recall(struct agent *agent);
+// Looks now and then whether the trial under way still has its dead man's switch, and arms another one.
+void effects_guard(struct agent *agent);
 
 // intake.c: looks through spool/in and posts RELEASE or REFUSED; safe to call at any time.
 void intake_scan(struct agent *agent);

@@ -103,7 +103,7 @@ static void on_release(struct step *s)
     case APPLY_IDLE:
         if (same_target && a->deadline_ms != 0 && !has_next(a)) {
             way_renew(a, config); // its build waits for the next attempt
-            report(s, NODE_FAILED, CODE_BUILD);
+            report(s, NODE_FAILED, a->report.state == NODE_FAILED ? a->report.code : CODE_BUILD);
             return;
         }
         memset(&a->next, 0, sizeof a->next);
@@ -247,7 +247,7 @@ static void on_timer(struct step *s)
         return;
     case APPLY_ARMING:
         plan_add(s, EFFECT_DISARM);
-        way_fail(s, CODE_TIMEOUT);
+        way_fail_for_now(s, CODE_TIMEOUT);
         return;
     case APPLY_TRYING:
         way_revert(s, CODE_SWITCH);

@@ -262,12 +262,14 @@ struct apply_event {
     const uint8_t *refused_hash; // REFUSED: SHA-256 of what was refused
     const char *path;            // OBTAINED
     bool boot_only;              // OBTAINED: it cannot be tried live (inhibitors, another init)
-    int status;   // TRIED: exit status of the switch, or TRIED_SECRETS; -1: none was left
+    int status; // TRIED: exit status of the switch, TRIED_SECRETS or TRIED_NEVER; -1: none was left
     uint64_t seq; // ACKED, QUEUED
 };
 
 // The secrets could not be installed, or not for their owners.
 #define TRIED_SECRETS 65
+// The switch did not begin: systemd did not answer, say.
+#define TRIED_NEVER (-2)
 
 #define APPLY_PLAN_MAX 6
 struct apply_plan {

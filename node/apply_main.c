@@ -41,6 +41,7 @@ static void on_spool(void *context)
     outbox_collect(agent);
     look_for_trigger(agent);
     intake_scan(agent);
+    effects_guard(agent);
     loop_timer_set(agent->rescan, RESCAN_MS);
 }
 

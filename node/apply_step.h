@@ -84,6 +84,7 @@ void way_give_up_reverting(struct step *s); // and something else waits
 void way_commit(struct step *s);
 void way_applied(struct step *s);
 void way_fail(struct step *s, enum code code);
+void way_fail_for_now(struct step *s, enum code code);
 // Nothing is under way any more. What came in the meantime is taken by the TIMER that is due at
 // once: a step makes one report at the most.
 void way_settle(struct step *s);

@@ -149,23 +149,27 @@ void way_fail(struct step *s, enum code code)
     way_settle(s);
 }
 
-static void obtain_failed(struct step *s)
+// Through no fault of the configuration, perhaps: TIMER tries again.
+void way_fail_for_now(struct step *s, enum code code)
 {
     struct apply *a = s->a;
-    enum code code = s->ev->code;
     if (a->target.automatic) { // nothing is held against it: the next night has other inputs
         report(s, failed_state(code), code);
         way_settle(s);
-        return;
-    }
-    if (code != CODE_BUILD || a->attempt >= ATTEMPTS_MAX || has_next(a)) {
+    } else if (a->attempt >= ATTEMPTS_MAX || has_next(a)) {
         way_fail(s, code);
-        return;
+    } else {
+        memory_touch(a)->attempts = a->attempt;
+        report(s, NODE_FAILED, code);
+        enter(s, APPLY_IDLE, BUILD_RETRY_MS * a->attempt);
     }
-    memory_touch(a)->attempts = a->attempt;
-    report(s, NODE_FAILED, code);
-    // A download may have failed: TIMER tries again.
-    enter(s, APPLY_IDLE, BUILD_RETRY_MS * a->attempt);
+}
+
+static void obtain_failed(struct step *s)
+{
+    enum code code = s->ev->code;
+    bool for_now = code == CODE_BUILD || s->a->target.automatic; // a download may have failed
+    (for_now ? way_fail_for_now : way_fail)(s, code);
 }
 
 // A self update that gave another system. False if there is nothing to try.
@@ -232,8 +236,10 @@ void way_obtained(struct step *s)
     if (a->target.automatic && !update_is_new(a)) {
         bool failed = a->report.automatic && a->report.state == NODE_FAILED;
         bool same = strcmp(a->target.path, a->applied.path) == 0;
+        bool rebooted = a->report.state == NODE_REBOOT_PENDING && !waits_for_reboot(s);
         way_settle(s);
-        if (failed && same) { // an earlier one did: there was no network, perhaps
+        if ((failed && same) ||
+            rebooted) { // an earlier one failed for want of the network, perhaps
             report_applied(s);
         }
         return;
@@ -284,7 +290,7 @@ void way_armed(struct step *s)
 {
     struct apply *a = s->a;
     if (s->ev->code != CODE_OK) {
-        way_fail(s, s->ev->code);
+        way_fail_for_now(s, s->ev->code);
         return;
     }
     memory_touch(a)->attempts = a->attempt;
@@ -322,6 +328,8 @@ void way_tried(struct step *s)
         must_boot(a);
         way_commit(s);
         plan_add(s, EFFECT_SECRETS); // it goes on with its own
+    } else if (s->ev->status == TRIED_NEVER) {
+        way_revert(s, CODE_TIMEOUT);
     } else if (s->ev->status == TRIED_SECRETS) {
         way_revert(s, CODE_SECRETS);
     } else if (!runs(s, a->target.path) || (s->ev->status != 0 && !units_failed)) {
@@ -536,12 +544,12 @@ static void judge_rolled_back(struct step *s)
     report_and_reach(s, NODE_ROLLED_BACK, a->reason);
 }
 
-// The old system runs again. A switch that was merely interrupted may be tried again; one that was
-// judged is not. (Attempt 0 was not interrupted, it failed.)
+// The old system runs again. A switch that was merely interrupted, or never began, may be tried again;
+// one that was judged is not. (Attempt 0 was not interrupted, it failed.)
 void way_reverted(struct step *s)
 {
     struct apply *a = s->a;
-    bool interrupted = a->reason == CODE_REBOOT && a->attempt > 0;
+    bool interrupted = (a->reason == CODE_REBOOT || a->reason == CODE_TIMEOUT) && a->attempt > 0;
     a->unconfirmed = false;
     if (!interrupted || a->attempt >= ATTEMPTS_MAX) {
         a->reason = interrupted ? CODE_ATTEMPTS : a->reason;

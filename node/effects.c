@@ -132,8 +132,12 @@ static void forget_trial(struct agent *agent)
 // A root of its own for a system that there may be a way back to; "" for none.
 static bool pin(const struct agent *agent, const char *name, const char *toplevel, struct err *e)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], now[PATH_MAX];
     snprintf(path, sizeof path, "%s/%s", agent->config->gcroots, name);
+    ssize_t n = readlink(path, now, sizeof now);
+    if (n > 0 && (size_t)n == strlen(toplevel) && memcmp(now, toplevel, (size_t)n) == 0) {
+        return true; // the disk may be full by now
+    }
     if (toplevel[0] == '\0') {
         return !fs_exists(AT_FDCWD, path) || fs_remove(AT_FDCWD, path, e);
     }
@@ -213,8 +217,9 @@ static bool command_commit(struct command *command, const struct agent *agent, s
 static void command_revert(struct command *command, const struct agent *agent, bool deadman)
 {
     const struct apply_trial *trial = &agent->apply.trial;
-    command_init(
-        command, agent, deadman ? JOB_DEADMAN : JOB_REVERT, "revert", 2 * agent->rules.switch_ms);
+    uint64_t once_ms = 2 * agent->rules.switch_ms;
+    uint64_t limit_ms = deadman ? DEADMAN_TRIES * (once_ms + DEADMAN_AGAIN_S * 1000) : once_ms;
+    command_init(command, agent, deadman ? JOB_DEADMAN : JOB_REVERT, "revert", limit_ms);
     command->spec.delay_ms = deadman ? deadman_ms(agent) : 0;
     add_key(command);
     add(command, trial->old_path);
@@ -510,12 +515,16 @@ void effect_ended(void *context, enum job_kind kind, const struct job_record *re
         effect_start(agent, EFFECT_ARM);
         return;
     }
+    if (kind == JOB_DEADMAN && status != 0 && status != REVERT_EXIT_OVER) {
+        log_err("the dead man's switch did not bring back the old system status=%d", status);
+    }
     bool silent = (kind == JOB_DEADMAN || kind == JOB_DUE) && status != 0;
     if (silent || kind == JOB_REBOOT) {
         return; // stopped, or it found the trial committed; a reboot shows by itself, or its state ends
     }
     struct queued_event *queued = result(agent, events[kind], &record->key);
-    queued->event.status = status;
+    bool never = kind == JOB_TRY && !ended && record->pid <= 0; // taken back before it began
+    queued->event.status = never ? TRIED_NEVER : status;
     queued->event.code = status == 0 ? CODE_OK : kind == JOB_SECRETS ? CODE_SECRETS : CODE_IO;
     if (kind == JOB_OBTAIN || kind == JOB_UPDATE) {
         add_toplevel(agent, queued, kind, record, status);
@@ -523,6 +532,18 @@ void effect_ended(void *context, enum job_kind kind, const struct job_record *re
         jobs_forget(agent->jobs, JOB_DUE); // the next one is another
     }
     agent_post(agent, queued);
+}
+
+void effects_guard(struct agent *agent)
+{
+    const struct job_key key = current_key(agent);
+    struct job_record record;
+    jobs_look(agent->jobs, JOB_DEADMAN, &record);
+    bool gone = record.state == JOB_STATE_NONE || record.state == JOB_STATE_LOST;
+    if (is_guarded(agent, &key) && gone) {
+        log_err("there is no dead man's switch: armed again");
+        effect_start(agent, EFFECT_ARM);
+    }
 }
 
 // Also one that is at it: the old system's bento-apply starts in the middle of its own return.

@@ -87,7 +87,9 @@ void job_began(struct job *job, enum job_phase phase)
     start_drop(&job->starting);
     if (job->found) { // as it was found: nothing to be started in its place
         job->found = false;
-        start_drop(&job->next);
+        if (!job->muted) { // else it waits for the end of this one
+            start_drop(&job->next);
+        }
     }
     if (job->unannounced && !job->muted) {
         tell_started(job, true);

@@ -41,6 +41,9 @@ bool job_file_preallocate(int dir, enum job_kind kind, struct err *e)
     if (st.st_size >= JOB_FILE_BYTES) {
         return true;
     }
+    if (st.st_size == 0) {
+        fs_rewrite_in_place(fd);
+    }
     char blank[JOB_FILE_BYTES];
     memset(blank, ' ', sizeof blank);
     size_t missing = sizeof blank - (size_t)st.st_size;

@@ -8,6 +8,7 @@
 #include "log.h"
 #include "notify.h"
 #include "page.h"
+#include "proc.h"
 
 #include <limits.h>
 #include <signal.h>
@@ -115,6 +116,8 @@ static bool watch_spool(struct node *node, struct err *e)
     return true;
 }
 
+#define END_S 8 // above what a stuck bus is given
+
 // The life of the daemon, in order.
 static bool serve(struct node *node, struct err *e)
 {
@@ -140,6 +143,7 @@ static bool serve(struct node *node, struct err *e)
     log_info("bento-node ready endpoints=%zu", node->config.endpoint_count);
     loop_run(node->loop);
     notify_stopping();
+    proc_exit_within(END_S);
     return true;
 }
 

@@ -129,7 +129,9 @@ static void judge(struct job *job, enum unit_state state)
         loop_timer_set(job->timer, ASK_AGAIN_MS);
         return;
     case UNIT_SILENT:
-        if (job->phase == JOB_WAITING || clock_monotonic_ms() < job->patience_ms) {
+        // What was found may be an armed dead man's switch: silence is no reason to take it back, and who
+        // does not answer would start no other in its place.
+        if (job->phase == JOB_WAITING || job->found || clock_monotonic_ms() < job->patience_ms) {
             loop_timer_set(job->timer, ASK_AGAIN_MS);
             return;
         }

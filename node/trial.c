@@ -308,6 +308,12 @@ int action_revert(const struct invocation *call)
         t.secrets = call->argv[6];
     }
     int status = trial_open(call, &t, &e) ? revert(&t, deadman, &e) : 1;
+    for (unsigned again = 1; status == 1 && deadman && again < DEADMAN_TRIES; again++) {
+        fprintf(stderr, "%s; tried again in %u s\n", e.text, DEADMAN_AGAIN_S);
+        fd_closep(&t.lock);
+        sleep(DEADMAN_AGAIN_S);
+        status = revert(&t, deadman, &e);
+    }
     return trial_close(&t, status, &e);
 }
 

@@ -72,7 +72,8 @@ void unit_run_words(
     // Without --wait and --pipe, which need the message bus.
     static const char *const head[] = {"systemd-run", "--quiet", "--no-ask-password", "--collect",
         "--service-type=notify", "--property=NotifyAccess=main", "--property=KillMode=mixed",
-        "--property=TimeoutStartSec=60", "--property=TimeoutStopSec=15"};
+        "--property=TimeoutStartSec=60", "--property=TimeoutStopSec=15",
+        "--property=OOMPolicy=continue"};
     for (size_t i = 0; i < sizeof head / sizeof head[0]; i++) {
         add(words, "%s", head[i]);
     }

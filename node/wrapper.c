@@ -114,7 +114,14 @@ static bool claim(struct wrapper *w, struct err *e)
         return err_set(e, CODE_BUSY, "the job %s is not wanted any more", job_word(w->kind));
     }
     w->record.pid = getpid();
-    return job_file_write(w->lock, &w->record, e);
+    if (job_file_write(w->lock, &w->record, e)) {
+        return true;
+    }
+    bool back = w->kind == JOB_DEADMAN || w->kind == JOB_REVERT;
+    if (back) { // going back matters more than who knows of it
+        log_err("%s", e->text);
+    }
+    return back;
 }
 
 static int open_signals(void)

@@ -22,7 +22,7 @@ function(bento_crash_test name)
         ENVIRONMENT BENTO_BIN=${CMAKE_BINARY_DIR}/bin)
 endfunction()
 foreach(test kill_verify kill_intake kill_life kill_job kill_commit kill_revert power_cut/life power_cut/commit power_cut/revert
-    power_cut_collector crash_loop)
+    power_cut_collector crash_loop full_btrfs)
     bento_crash_test(${test})
 endforeach()
 

@@ -677,6 +677,8 @@ static bool read_slot(const struct slots *slots, unsigned which, struct buf *out
     return true;
 }
 
+#define SCANS_MAX 20
+
 // Looks at both. A slot that the disk cannot read is as good as a torn one.
 static void slots_scan(struct slots *slots, struct buf *newest)
 {
@@ -699,6 +701,15 @@ static void slots_scan(struct slots *slots, struct buf *newest)
     }
 }
 
+void fs_rewrite_in_place(int fd)
+{
+    int flags;
+    if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0) {
+        flags |= FS_NOCOW_FL;
+        (void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
+    }
+}
+
 // All or nothing: it gets its name when every block of it is on disk.
 static MUST_CHECK bool slots_create(int at, const char *path, size_t slot_bytes, struct err *e)
 {
@@ -710,13 +721,7 @@ static MUST_CHECK bool slots_create(int at, const char *path, size_t slot_bytes,
     CLEANUP_FD fd = open_tmp(dir, name, tmp);
     if (fd < 0)
         return fail(e, "make", at, path);
-    // On btrfs a rewrite would need new blocks, which a full disk does not have. Others do not know
-    // the flag.
-    int flags;
-    if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0) {
-        flags |= FS_NOCOW_FL;
-        (void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
-    }
+    fs_rewrite_in_place(fd);
     size_t size = 2 * slot_bytes;
     int rc = posix_fallocate(fd, 0, (off_t)size); // an errno, not -1
     if (rc != 0)
@@ -763,7 +768,13 @@ bool slots_open(struct slots *slots, int at, const char *path, size_t max, struc
 bool slots_read(struct slots *slots, struct buf *out, struct err *e)
 {
     struct buf record = {0};
+    uint64_t before;
+    unsigned rounds = 0;
     slots_scan(slots, &record);
+    do { // somebody may be writing, and may have written more than once while one slot was read
+        before = slots->generation;
+        slots_scan(slots, &record);
+    } while (slots->generation != before && ++rounds < SCANS_MAX);
     if (slots->generation != 0)
         buf_append(out, record.at, record.len);
     buf_clear(&record);

@@ -61,6 +61,10 @@ MUST_CHECK bool fs_check_private(int at, const char *path, bool secret, struct e
 // The same of a folder: who may write it may replace what is in it.
 MUST_CHECK bool fs_check_private_dir(int at, const char *path, bool secret, struct err *e);
 
+// For a new, empty file that is to be rewritten on a full disk: on btrfs a rewrite would need new blocks.
+// Others do not know the flag.
+void fs_rewrite_in_place(int fd);
+
 // A small record that can be rewritten on a full disk: two checksummed slots in a file preallocated
 // once, fdatasync.
 struct slots {

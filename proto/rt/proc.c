@@ -1,12 +1,15 @@
 #include "proc.h"
 
 #include "fs.h"
+#include "log.h"
 #include "loop.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +33,25 @@ int proc_wait(pid_t pid)
         ended = waitpid(pid, &status, 0);
     } while (ended < 0 && errno == EINTR);
     return ended == pid ? proc_status(status) : PROC_UNKNOWN;
+}
+
+static void *exit_late(void *context)
+{
+    sleep((unsigned)(uintptr_t)context);
+    log_err("still not ended, ended now");
+    _exit(EXIT_SUCCESS);
+}
+
+void proc_exit_within(unsigned seconds)
+{
+    sigset_t all, before;
+    pthread_t thread;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (pthread_create(&thread, NULL, exit_late, (void *)(uintptr_t)seconds) == 0) {
+        pthread_detach(thread);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 void proc_end(pid_t pid, int patience_ms)

@@ -24,6 +24,10 @@ int proc_status(int wait_status);
 #define PROC_UNKNOWN 255
 int proc_wait(pid_t pid);
 
+// From now on this program ends within so many seconds, whatever it waits for. For the end of daemons
+// that have nothing to lose by then: a library that waits for ever would hold up a switch.
+void proc_exit_within(unsigned seconds);
+
 // Ends a child of ours that nothing else waits for: SIGTERM, after patience_ms SIGKILL, and reaps
 // it.
 void proc_end(pid_t pid, int patience_ms);

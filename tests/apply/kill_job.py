@@ -1,13 +1,13 @@
 """The wrapper of jobs (`bento-apply job`), killed at every system call: afterwards the job is lost or ended with the status that
 it had, never running for ever and never a success that it was not; nothing of it is left running."""
 import fcntl
-import hashlib
 import os
 import subprocess
 
 import kill
 import lab
 import machine
+from job_record import check_of
 
 DIGEST = "09" * 32
 RECORD_BYTES = 256
@@ -22,10 +22,6 @@ COMMAND = ["/bin/sh", "-c", "echo $$ >>%s; sleep 0.05; echo >>%s; exit %d" % (ST
 def record_of(pid, status):
     line = "3 %s 1 %d %d 0 -" % (DIGEST, pid, status)
     return ("%s %s" % (line, check_of(line))).ljust(RECORD_BYTES - 1) + "\n"
-
-
-def check_of(line):
-    return hashlib.sha256(line.encode()).hexdigest()[:16]
 
 
 def job_ended():

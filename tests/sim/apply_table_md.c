@@ -27,7 +27,7 @@ enum fact { FACT_BOOT, FACT_JOURNAL, FACT_CODE, FACT_OBTAINED, FACT_STATUS, FACT
     FACT_KNOWN, FACT_KIND, FACT_LIVE, FACT_PLANNED, FACT_POLICY, FACT_RESORT, FACT_UPDATES, FACT_REBOOT, FACT_QUEUED, FACT_COUNT };
 // Their values, as far as the code below needs names for them; 0 is the usual one.
 enum { OBTAINED_BUILD = 1, OBTAINED_UNWANTED, OBTAINED_OTHER };
-enum { STATUS_UNITS = 1, STATUS_ROLLBACK, STATUS_REBOOT, STATUS_SECRETS };
+enum { STATUS_UNITS = 1, STATUS_ROLLBACK, STATUS_REBOOT, STATUS_SECRETS, STATUS_NEVER };
 enum { REVERTED_THIRD = 2 };
 enum { ASKED_FRESH, ASKED_APPLIED, ASKED_JUDGED, ASKED_USED_UP, ASKED_NONE, ASKED_SAME };
 enum { REST_APPLIED, REST_FAILED, REST_BUILD, REST_NEXT };
@@ -41,7 +41,7 @@ enum { POLICY_CALENDAR = 1, POLICY_BY_HAND };
 enum { RESORT_TAKEN = 2 };
 // clang-format on
 
-#define VALUES_MAX 6
+#define VALUES_MAX 7
 // What is said of each value and, where that is shorter, of its absence.
 static const struct {
     const char *is[VALUES_MAX], *is_not[VALUES_MAX];
@@ -52,7 +52,7 @@ static const struct {
     [FACT_OBTAINED] = {{"OK", "BUILD", "EXPECTED or LOCKOUT", "another code"}, {"failed"}},
     [FACT_STATUS] = {{"status 0", "units failed (status 4), tolerated",
                          "units failed (status 4), roll back", "status 100", "the secrets failed",
-                         "another status"},
+                         "it never began", "another status"},
         {0}},
     [FACT_REVERTED] = {{"OK", "failed", "failed for the third time"},
         {[REVERTED_THIRD] = "not failed three times"}},
@@ -420,7 +420,7 @@ static void set_event(const struct point *p, const struct apply *a, struct apply
         .boot_ms = 300000};
     static const uint8_t refused_hash[HASH_BYTES] = {1};
     static const int statuses[] = {0, [STATUS_UNITS] = 4, [STATUS_ROLLBACK] = 4,
-        [STATUS_REBOOT] = 100, [STATUS_SECRETS] = TRIED_SECRETS, 1};
+        [STATUS_REBOOT] = 100, [STATUS_SECRETS] = TRIED_SECRETS, [STATUS_NEVER] = TRIED_NEVER, 1};
     const unsigned *value = p->value;
     bool new_runs = has_meaning(FACT_RUNNING, p->state, p->kind) && value[FACT_RUNNING] == 0;
     bool new_profile = has_meaning(FACT_PROFILE, p->state, p->kind) && value[FACT_PROFILE] == 0;

@@ -317,6 +317,19 @@ def test_good_release_after_all_that_is_followed(machine):
     assert machine.accepts(made, "failed", "BUILD").digest == part.digest
 
 
+def test_outcome_of_one_release_is_not_told_of_the_next(machine):
+    """The next one has raised the floor, but its blob is withheld: nothing is known of it yet."""
+    one = machine.next(parts(router({"expected": "/nix/store/one-nixos", "substitute_only": True})))
+    machine.accepts(one, "failed", "BUILD")
+    other = machine.next(parts(router({"expected": "/nix/store/other-nixos", "substitute_only": True})))
+    machine.broker.serve(other, blobs={})
+    machine.broker.times("GET_BLOB", 2, lambda body: body[0] in other.blobs)
+    before = len(machine.broker.came)
+    until(lambda: len(machine.broker.came) > before + 1, "two more polls")
+    assert {(s.state, s.code, s.head_hash) for s in machine.broker.came[before:]} == {("failed", "BUILD", one.head_hash)}
+    machine.accepts(other, "failed", "BUILD")
+
+
 def test_next_epoch_is_followed_and_the_one_before_is_refused(machine):
     before = machine.next()
     machine.accepts(machine.next(epoch=2), "new")

@@ -102,6 +102,7 @@ let
     Restart=always
     RestartSec=1s
     WatchdogSec=10
+    TimeoutStopSec=15
   '';
   bentoServices = {
     # Before everything that may need a secret, and again in a switch, after the users have come.
