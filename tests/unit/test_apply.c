@@ -586,6 +586,31 @@ static void dead_man_that_cannot_be_armed_is_not_tried(void **state)
     gets(&n, EVENT_ARMED, CODE_IO);
     is_now(&n, "IDLE: QUEUE");
     says(&n, NODE_FAILED, CODE_IO);
+    waits(&n, 10 * MINUTE_MS); // systemd may be itself again
+    is_now(&n, "OBTAINING: QUEUE OBTAIN");
+    assert_int_equal(n.a.attempt, 2);
+}
+
+static void switch_that_never_began_says_nothing_about_its_configuration(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = config_of(2, 2);
+    goes_to_trying(&n, &config);
+    for (unsigned attempt = 1; attempt < ATTEMPTS_MAX; attempt++) {
+        tries(&n, OLD, TRIED_NEVER);
+        is_now(&n, "REVERTING: QUEUE REVERT");
+        says(&n, NODE_REVERTING, CODE_TIMEOUT);
+        reverts(&n);
+        is_now(&n, "OBTAINING: DISARM QUEUE OBTAIN");
+        obtains(&n, NEW);
+        is_reached(&n);
+        gets(&n, EVENT_ARMED, CODE_OK);
+        is_now(&n, "TRYING: TRY QUEUE");
+    }
+    tries(&n, OLD, TRIED_NEVER);
+    reverts(&n);
+    says(&n, NODE_ROLLED_BACK, CODE_ATTEMPTS);
 }
 
 static void dead_man_that_never_answers_is_not_tried(void **state)
@@ -1383,6 +1408,35 @@ static void floor_does_not_keep_a_failed_switch(void **state)
     ends_rolled_back(&n, CODE_SWITCH);
 }
 
+static void what_stays_unhealthy_is_looked_at_again_with_every_beat(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = config_of(2, 2), dry = config_of(3, 3);
+    config.fallback_floor = 2;
+    config.has_health = true;
+    dry.action = ACTION_DRY;
+    goes_to_confirming(&n, &config);
+    is_reached(&n);
+    gets(&n, EVENT_CHECKED, CODE_HEALTH);
+    is_now(&n, "CONFIRMING: DISARM REACH");
+    says(&n, NODE_STAYS, CODE_HEALTH);
+    is_reached(&n);
+    is_now(&n, "CONFIRMING: CHECK");
+    gets(&n, EVENT_CHECKED, CODE_HEALTH);
+    is_now(&n, "CONFIRMING:");
+    hears(&n, &dry); // no remedy
+    assert_int_equal(n.a.deadline_ms, 0);
+    n.a.report.queued = true;
+    gets(&n, EVENT_BEAT, CODE_OK);
+    is_now(&n, "CONFIRMING: QUEUE");
+    says(&n, NODE_STAYS, CODE_HEALTH);
+    is_reached(&n);
+    is_now(&n, "CONFIRMING: CHECK");
+    gets(&n, EVENT_CHECKED, CODE_OK);
+    is_now(&n, "COMMITTING: QUEUE COMMIT");
+}
+
 static void remedy_is_taken_by_a_system_that_stays(void **state)
 {
     (void)state;
@@ -2067,6 +2121,19 @@ static void self_update_that_does_not_build_is_tried_the_next_night(void **state
     is_now(&n, "OBTAINING: UPDATE");
 }
 
+static void self_update_that_failed_is_no_failure_once_there_is_no_news(void **state)
+{
+    (void)state;
+    struct node n = updating_node();
+    gets(&n, EVENT_OBTAINED, CODE_EVAL); // no network
+    says(&n, NODE_FAILED, CODE_EVAL);
+    gets(&n, EVENT_UPDATE, CODE_OK);
+    obtains(&n, OLD);
+    is_now(&n, "IDLE: QUEUE");
+    says(&n, NODE_UP_TO_DATE, CODE_OK);
+    assert_false(n.a.report.automatic);
+}
+
 static void failed_self_update_says_nothing_about_the_release(void **state)
 {
     (void)state;
@@ -2254,6 +2321,29 @@ static void refused_release_does_not_replace_a_report_that_must_arrive(void **st
     says(&n, NODE_REFUSED, CODE_SIGNER);
 }
 
+// What is out already may be refused, or be on its way: its name goes with its own outcome alone.
+static void report_is_about_the_release_that_asked_for_it(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    struct apply_config config = config_of(2, 2), next = config_of(3, 3), same = config_of(2, 4);
+    goes_to_confirming(&n, &config);
+    hears(&n, &next);
+    assert_int_equal(apply_about(&n.a, &n.a.report)->release, 2);
+    waits(&n, rules.confirm_ms);
+    reverts(&n);
+    says(&n, NODE_ROLLED_BACK, CODE_CONNECTIVITY);
+    assert_int_equal(apply_about(&n.a, &n.a.report)->release, 2);
+    hears(&n, &same); // judged: said again, of the newer head
+    assert_int_equal(apply_about(&n.a, &n.a.report)->release, 2);
+    is_reached(&n);
+    waits(&n, 1);
+    says(&n, NODE_ROLLED_BACK, CODE_CONNECTIVITY);
+    assert_int_equal(apply_about(&n.a, &n.a.report)->release, 4);
+    refuses(&n, 9, CODE_NOTICKET);
+    assert_null(apply_about(&n.a, &n.a.report));
+}
+
 static void number_of_reports_grows_when_the_clock_stands_still(void **state)
 {
     (void)state;
@@ -2315,6 +2405,7 @@ int main(void)
         cmocka_unit_test(acknowledgement_of_an_older_report_is_not_reached),
         cmocka_unit_test(nothing_to_go_back_to_is_not_tried),
         cmocka_unit_test(dead_man_that_cannot_be_armed_is_not_tried),
+        cmocka_unit_test(switch_that_never_began_says_nothing_about_its_configuration),
         cmocka_unit_test(dead_man_that_never_answers_is_not_tried),
         cmocka_unit_test(trial_records_where_to_go_back),
         cmocka_unit_test(failing_switch_is_rolled_back),
@@ -2364,6 +2455,7 @@ int main(void)
         cmocka_unit_test(floor_at_the_old_system_allows_to_go_back),
         cmocka_unit_test(floor_holds_against_failing_health_too),
         cmocka_unit_test(floor_does_not_keep_a_failed_switch),
+        cmocka_unit_test(what_stays_unhealthy_is_looked_at_again_with_every_beat),
         cmocka_unit_test(remedy_is_taken_by_a_system_that_stays),
         cmocka_unit_test(kernel_is_proved_after_its_reboot),
         cmocka_unit_test(reboot_waits_for_the_acknowledgement),
@@ -2398,6 +2490,7 @@ int main(void)
         cmocka_unit_test(naps_do_not_prolong_the_window_for_ever),
         cmocka_unit_test(self_update_goes_the_same_way),
         cmocka_unit_test(self_update_without_news_says_nothing),
+        cmocka_unit_test(self_update_that_failed_is_no_failure_once_there_is_no_news),
         cmocka_unit_test(self_update_that_does_not_build_is_tried_the_next_night),
         cmocka_unit_test(failed_self_update_says_nothing_about_the_release),
         cmocka_unit_test(interrupted_self_update_is_not_built_again),
@@ -2410,6 +2503,7 @@ int main(void)
         cmocka_unit_test(units_that_failed_are_reported_by_policy),
         cmocka_unit_test(refused_release_is_reported_once),
         cmocka_unit_test(refused_release_does_not_replace_a_report_that_must_arrive),
+        cmocka_unit_test(report_is_about_the_release_that_asked_for_it),
         cmocka_unit_test(number_of_reports_grows_when_the_clock_stands_still),
         cmocka_unit_test(report_carries_the_fresh_nonce),
         cmocka_unit_test(every_name_of_the_tables_is_known),
