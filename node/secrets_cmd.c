@@ -124,6 +124,7 @@ static bool choose(const struct invocation *call, int dir, const struct apply *a
     struct config config = *call->config;
     struct system_facts facts;
     uint8_t digest[HASH_BYTES];
+    char target[HASH_HEX_BYTES];
     if (call->argc > 0) {
         config.current_system = call->argv[0]; // as if it ran already
     }
@@ -135,7 +136,9 @@ static bool choose(const struct invocation *call, int dir, const struct apply *a
     if (!is_going_back(apply, facts.running, dir) &&
         apply_secrets_of(apply, facts.running, facts.boot_id, digest)) {
         hex_encode(digest, HASH_BYTES, digest_hex);
-        secrets_recall(call->config, facts.running, NULL, digest_hex);
+        hex_encode(
+            apply->target.digest, HASH_BYTES, target); // if it is not the applied one, it failed
+        secrets_recall(call->config, facts.running, target, digest_hex);
     }
     return true;
 }

@@ -102,6 +102,14 @@ deploy "users = [ \"bento-test-web\" ]; $reader"
 settles "an owner that comes with the system" up-to-date '' new
 expect "an owner that comes with the system: has the secret" is_owned db bento-test-web:root:400
 
+# Of what a bento of another time wrote the old one understands where to go back to, and no more.
+remember
+deploy "bento = \"future\"; mode = \"cut-net\"; $reader"
+settles "a later bento" rolled-back FORMAT good
+expect "a later bento: the secret is there" is_owned db bento-test-web:root:400
+need "a later bento, after a boot" node_boot router
+expect "a later bento, after a boot: the secret is there" is_owned db bento-test-web:root:400
+
 # Removed.
 remember
 rm "$secrets/wifi"
