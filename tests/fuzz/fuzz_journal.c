@@ -8,7 +8,7 @@
 // What is begun from it can be written and read again.
 static void check_start(const struct apply *apply)
 {
-    static const struct apply_rules rules = {1000, 1000, 1000, 1000};
+    static const struct apply_rules rules = {1000, 1000, 1000, 1000, 1000};
     struct apply_event boot = {.kind = EVENT_BOOT,
         .now_ms = 1,
         .unix_ns = 1,
