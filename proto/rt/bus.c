@@ -352,18 +352,29 @@ static void pipes_clear(struct pipes *pipes)
 // starting anew than going on. Until it is fixed there, close with nothing coming in where you can.
 #define CLOSE_TIMEOUT_S 5
 
+struct closing {
+    nng_socket socket;
+    unsigned count;
+    nng_aio **aios;
+};
+
 static void *close_in_thread(void *context)
 {
-    nng_socket *socket = context;
-    nng_close(*socket);
-    free(socket);
+    struct closing *closing = context;
+    nng_close(closing->socket);
+    for (unsigned i = 0; i < closing->count; i++)
+        nng_aio_stop(closing->aios[i]);
+    free(closing->aios);
+    free(closing);
     return NULL;
 }
 
-static bool close_in_time(nng_socket socket)
+static bool close_in_time(nng_socket socket, nng_aio *const *aios, unsigned count)
 {
-    nng_socket *closing = xmalloc(sizeof *closing);
-    *closing = socket;
+    struct closing *closing = xmalloc(sizeof *closing);
+    *closing = (struct closing){socket, count, xcalloc(count + 1, sizeof(nng_aio *))};
+    for (unsigned i = 0; i < count; i++)
+        closing->aios[i] = aios[i];
     pthread_t thread;
     if (pthread_create(&thread, NULL, close_in_thread, closing) != 0) {
         close_in_thread(closing);
@@ -379,11 +390,11 @@ static bool close_in_time(nng_socket socket)
     return false;
 }
 
-// After this nothing of nng calls back for the socket. If that cannot be had, the process ends, to
-// be started again.
-static void close_socket(nng_socket socket)
+// After this nothing of nng calls back for the socket and what is under way on it. If that cannot be
+// had, the process ends, to be started again.
+static void close_socket(nng_socket socket, nng_aio *const *aios, unsigned count)
 {
-    if (!close_in_time(socket))
+    if (!close_in_time(socket, aios, count))
         abort();
 }
 
@@ -513,8 +524,7 @@ void bus_sub_close(struct bus_sub *sub)
         return;
     ASSERT(!sub->closed);
     sub->closed = true;
-    close_socket(sub->socket);
-    nng_aio_stop(sub->aio);
+    close_socket(sub->socket, &sub->aio, 1);
     sub_release(sub);
 }
 
@@ -582,7 +592,7 @@ void bus_pub_close(struct bus_pub *pub)
     if (pub == NULL)
         return;
     ear_close(&pub->ear);
-    close_socket(pub->socket); // waits for the pipes, so pub_pipe() is done
+    close_socket(pub->socket, NULL, 0); // waits for the pipes, so pub_pipe() is done
     pipes_clear(&pub->pipes);
     free(pub);
 }
@@ -719,8 +729,7 @@ void bus_req_close(struct bus_req *req)
         return;
     ASSERT(!req->closed);
     req->closed = true;
-    close_socket(req->socket);
-    nng_aio_stop(req->aio);
+    close_socket(req->socket, &req->aio, 1);
     req_release(req);
 }
 
@@ -755,7 +764,8 @@ bool bus_ask(const char *url, size_t receive_max, struct bytes request, int time
     } else {
         nng_msg_free(message);
     }
-    (void)close_in_time(socket); // stuck or not: there is an answer, and the program ends soon
+    (void)close_in_time(
+        socket, NULL, 0); // stuck or not: there is an answer, and the program ends soon
     if (rv != 0) {
         explain(e, url, sent, rv, timeout_ms);
         return false;
@@ -1033,8 +1043,10 @@ void bus_rep_close(struct bus_rep *rep)
     rep->closed = true;
     ear_close(&rep->ear);
     loop_remove(rep->sweep);
-    close_socket(rep->socket);
+    nng_aio **aios = xcalloc(rep->count + 1, sizeof *aios);
     for (unsigned i = 0; i < rep->count; i++)
-        nng_aio_stop(rep->requests[i].aio);
+        aios[i] = rep->requests[i].aio;
+    close_socket(rep->socket, aios, rep->count);
+    free(aios);
     rep_release(rep);
 }
