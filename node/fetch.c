@@ -218,8 +218,9 @@ static bool is_authentic(const struct fetch *fetch, struct bytes envelope)
 
 // A release that we have heard of: worth fetching if it is authentic, bento-apply has not seen it
 // and nothing newer is pending. A published one that is older than what we have may merely have been
-// long under way: whether the broker went back is what it says when it is asked.
-static void hear(struct fetch *fetch, struct bytes envelope_bytes, bool published)
+// long under way: whether the broker went back is what it says when it is asked. True if it is one that
+// bento-apply has, or will find in the spool (`handled`).
+static bool hear(struct fetch *fetch, struct bytes envelope_bytes, bool published)
 {
     struct envelope envelope;
     struct err e;
@@ -228,14 +229,14 @@ static void hear(struct fetch *fetch, struct bytes envelope_bytes, bool publishe
     if (!envelope_decode(envelope_bytes, &envelope, &e) ||
         !head_decode(envelope.head, &heard.head, &e)) {
         log_warning("head not understood error=\"%s\"", e.text);
-        return;
+        return false;
     }
     sha256(envelope.head, heard.head_hash);
     if (memcmp(heard.head_hash, fetch->want.seen, HASH_BYTES) == 0 ||
         memcmp(heard.head_hash, fetch->spooled.head_hash, HASH_BYTES) == 0) {
         fetch->handled = (struct named){.epoch = heard.head.epoch, .release = heard.head.release};
         memcpy(fetch->handled.head_hash, heard.head_hash, HASH_BYTES);
-        return;
+        return true;
     }
     bool older = pending->any && release_compare(heard.head.epoch, heard.head.release,
                                      pending->head.epoch, pending->head.release) <= 0;
@@ -256,6 +257,7 @@ static void hear(struct fetch *fetch, struct bytes envelope_bytes, bool publishe
         fetch->pending = heard;
         fetch->overtaken = true;
     }
+    return false;
 }
 
 static void on_head(void *context, bool ok, struct bytes reply, const struct err *failure)
@@ -271,7 +273,7 @@ static void on_head(void *context, bool ok, struct bytes reply, const struct err
     if (fetch->overtaken) { // it may be older than what was published meanwhile: no rollback, that
         fetch->head_wanted = true;
     } else if (code == CODE_OK && elements == 1) {
-        hear(fetch, wire_bin(&in, 1, ENVELOPE_BYTES_MAX), false);
+        (void)hear(fetch, wire_bin(&in, 1, ENVELOPE_BYTES_MAX), false);
     }
     advance(fetch);
 }
@@ -330,8 +332,11 @@ static void on_ticket(void *context, bool ok, struct bytes reply, const struct e
     } else if (code == CODE_STALE && elements == 1) {
         uint8_t before[HASH_BYTES];
         memcpy(before, fetch->pending.head_hash, HASH_BYTES);
-        hear(fetch, wire_bin(&in, 1, ENVELOPE_BYTES_MAX), false);
-        if (memcmp(before, fetch->pending.head_hash, HASH_BYTES) == 0) {
+        bool known = hear(fetch, wire_bin(&in, 1, ENVELOPE_BYTES_MAX), false);
+        if (known && release_compare(fetch->handled.epoch, fetch->handled.release,
+                         fetch->pending.head.epoch, fetch->pending.head.release) > 0) {
+            pending_clear(&fetch->pending); // somebody showed an older one since
+        } else if (memcmp(before, fetch->pending.head_hash, HASH_BYTES) == 0) {
             struct err e; // stale, and yet nothing newer: asking again at once would never end
             err_set(&e, code, "the broker named no newer release");
             try_later(fetch, &e);
@@ -636,7 +641,7 @@ void fetch_tick(struct fetch *fetch, uint64_t epoch, uint64_t release)
 
 void fetch_published(struct fetch *fetch, const struct published *published)
 {
-    hear(fetch, published->envelope, true);
+    (void)hear(fetch, published->envelope, true);
     struct pending *pending = &fetch->pending;
     if (!pending->any || !bytes_equal(buf_bytes(&pending->envelope), published->envelope)) {
         advance(fetch);

@@ -330,6 +330,29 @@ def test_outcome_of_one_release_is_not_told_of_the_next(machine):
     machine.accepts(other, "failed", "BUILD")
 
 
+def test_older_head_that_was_shown_does_not_hide_what_is_still_missing(machine):
+    """The broker shows an older head, and is honest when its ticket is asked for: the newest is in the spool already."""
+    older = machine.next()
+    machine.accepts(older, "new")
+    machine.accepts(machine.next(), "new")
+    made = machine.next(parts(router({"expected": "/nix/store/late-nixos", "substitute_only": True})))
+    broker, honest = machine.broker, machine.broker.get_ticket
+    broker.serve(made, blobs={})
+    broker.times("GET_BLOB", 1, lambda body: body[0] in made.blobs)
+
+    def honest_again(head_hash, node_id):
+        if head_hash == older.head_hash:
+            broker.get_ticket, broker.current, broker.blobs = honest, made, made.blobs
+        return honest(head_hash, node_id)
+
+    broker.get_ticket = honest_again
+    with broker.lock:
+        broker.current = older
+    until(lambda: broker.get_ticket == honest, "the older head is heard of")
+    machine.floor = made
+    machine.reported("failed", "BUILD")
+
+
 def test_next_epoch_is_followed_and_the_one_before_is_refused(machine):
     before = machine.next()
     machine.accepts(machine.next(epoch=2), "new")
