@@ -335,10 +335,12 @@ def test_older_head_that_was_shown_does_not_hide_what_is_still_missing(machine):
     older = machine.next()
     machine.accepts(older, "new")
     machine.accepts(machine.next(), "new")
-    made = machine.next(parts(router({"expected": "/nix/store/late-nixos", "substitute_only": True})))
+    meta = {"expected": "/nix/store/late-nixos", "substitute_only": True}
+    made = machine.next(parts(router(meta, files=[["late.nix", False, b"1"]])))
     broker, honest = machine.broker, machine.broker.get_ticket
-    broker.serve(made, blobs={})
-    broker.times("GET_BLOB", 1, lambda body: body[0] in made.blobs)
+    bundle = structures.Ticket.decode(structures.Proven.decode(made.proven(ROUTER.node_id)).ticket).ct_hash
+    broker.serve(made, blobs={bundle: made.blobs[bundle]})
+    broker.times("GET_BLOB", 1, lambda body: body[0] in made.blobs and body[0] != bundle)  # its tree
 
     def honest_again(head_hash, node_id):
         if head_hash == older.head_hash:
