@@ -311,6 +311,7 @@ static bool life(struct broker *b, struct err *e)
     notify_ready();
     loop_run(b->loop);
     notify_stopping();
+    bus_ending();
     log_info("stopped requests=%" PRIu64 " refused=%" PRIu64, b->inbox.taken, b->inbox.refused);
     return true;
 }

@@ -1,5 +1,6 @@
 // bento-node: the part of a node that talks. No rights, no secret but the tunnel key; it meets
 // bento-apply in the spool only.
+#include "bus.h"
 #include "cli.h"
 #include "deliver.h"
 #include "fetch.h"
@@ -143,6 +144,7 @@ static bool serve(struct node *node, struct err *e)
     log_info("bento-node ready endpoints=%zu", node->config.endpoint_count);
     loop_run(node->loop);
     notify_stopping();
+    bus_ending();
     proc_exit_within(END_S);
     return true;
 }

@@ -6,6 +6,10 @@
 #include "bytes.h"
 #include "loop.h"
 
+// From now on a socket that cannot be closed ends the program well instead of by abort(): for daemons that
+// were told to end, and whose state is on disk by then.
+void bus_ending(void);
+
 // SUB: subscribes to TOPIC at url and stays dialling; fn for each message (with its topic).
 struct bus_sub;
 typedef void bus_message_fn(void *context, struct bytes message);
