@@ -77,8 +77,9 @@ def page(both):
 
 def test_state_is_shown(machine, page):
     machine.accepts(machine.next(), "new")
-    state = until(lambda: page.json() if page.json().get("state") == "new" else None, "the state")
-    assert (state["epoch"], state["release"]) == (1, machine.floor.head.release)
+    shown = (1, machine.floor.head.release)
+    state = until(lambda: (it := page.json()) and (it["epoch"], it["release"]) == shown and it, "the release")
+    assert state["state"] == "new"
     assert state["host"] == socket.gethostname() and state["code"] == "" and state["since"] <= state["reported"]
     link = state["link"]
     assert (link["endpoint"], link["tunnel"]) == (machine.broker.rep.url, "none")
