@@ -135,10 +135,17 @@ class Machine:
 
     def refuses(self, made, code, raised, patience=PATIENCE, **serving):
         """raised: the refusal comes behind the step that raises the floor."""
+        if self.floor and (made.head.epoch, made.head.release) < (self.floor.head.epoch, self.floor.head.release):
+            self.rests()
         self.broker.serve(made, **serving)
         if raised:
             self.floor = made
         return self.reported("refused", code, patience)
+
+    def rests(self):
+        """What was accepted lies in the spool until bento-apply looks again, and an older one beside it goes unseen."""
+        came = len(self.broker.came)
+        until(lambda: len(self.broker.came) > came, "what is said at every poll")
 
     def codes(self):
         """Of every status that came."""
