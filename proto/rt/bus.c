@@ -354,8 +354,8 @@ static void pipes_clear(struct pipes *pipes)
 
 struct closing {
     nng_socket socket;
+    nng_aio *const *aios; // the caller's, who waits, or ends the program
     unsigned count;
-    nng_aio **aios;
 };
 
 static void *close_in_thread(void *context)
@@ -364,7 +364,6 @@ static void *close_in_thread(void *context)
     nng_close(closing->socket);
     for (unsigned i = 0; i < closing->count; i++)
         nng_aio_stop(closing->aios[i]);
-    free(closing->aios);
     free(closing);
     return NULL;
 }
@@ -372,9 +371,7 @@ static void *close_in_thread(void *context)
 static bool close_in_time(nng_socket socket, nng_aio *const *aios, unsigned count)
 {
     struct closing *closing = xmalloc(sizeof *closing);
-    *closing = (struct closing){socket, count, xcalloc(count + 1, sizeof(nng_aio *))};
-    for (unsigned i = 0; i < count; i++)
-        closing->aios[i] = aios[i];
+    *closing = (struct closing){socket, aios, count};
     pthread_t thread;
     if (pthread_create(&thread, NULL, close_in_thread, closing) != 0) {
         close_in_thread(closing);

@@ -770,7 +770,6 @@ bool slots_read(struct slots *slots, struct buf *out, struct err *e)
     struct buf record = {0};
     uint64_t before;
     unsigned rounds = 0;
-    slots_scan(slots, &record);
     do { // somebody may be writing, and may have written more than once while one slot was read
         before = slots->generation;
         slots_scan(slots, &record);

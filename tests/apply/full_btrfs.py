@@ -5,10 +5,10 @@ import shutil
 import subprocess
 import sys
 
+import job_record
 import lab
 import machine
 from forge import World
-from job_record import check_of
 
 IMAGE, PLACE = "/root/image", "/root/full"
 DIGEST, UNIT = "ab" * 32, "bento-deadman-abababab-1-00000001"
@@ -46,11 +46,6 @@ def fill(path):
                 pass
 
 
-def record_of(pid, status):
-    line = "3 %s 1 %d %d 0 %s" % (DIGEST, pid, status, UNIT)
-    return ("%s %s" % (line, check_of(line))).ljust(255) + "\n"
-
-
 def main():
     skip_without_btrfs()
     node = lab.Daemon(machine.BIN, PLACE + "/node", World())
@@ -59,13 +54,13 @@ def main():
     node.stop()
     jobs = os.path.join(node.state, "apply/jobs")
     record, plain = os.path.join(jobs, "deadman"), os.path.join(jobs, "plain")
-    rewrite(record, record_of(0, -1))
-    lab.write(plain, " " * 256)
+    rewrite(record, job_record.record_of(DIGEST, 0, -1, UNIT))
+    lab.write(plain, " " * job_record.BYTES)
     lab.write(os.path.join(jobs, "deadman.out"), "")
     os.sync()
     fill(os.path.join(PLACE, "ballast"))
     try:
-        rewrite(plain, "x" * 256)
+        rewrite(plain, "x" * job_record.BYTES)
         print("skipped: this btrfs has room for a rewrite when it is full")
         sys.exit(77)
     except OSError:

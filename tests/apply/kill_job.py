@@ -4,24 +4,18 @@ import fcntl
 import os
 import subprocess
 
+import job_record
 import kill
 import lab
 import machine
-from job_record import check_of
 
 DIGEST = "09" * 32
-RECORD_BYTES = 256
 STATUS = 7
 LOST, RUNNING = "lost", "running"
 FOLDER = "/root/jobs"
 RECORD, STARTED, ENDED = (os.path.join(FOLDER, name) for name in ("try", "started", "ended"))
 # Notes each start and each end, and is still there for a moment when the wrapper dies.
 COMMAND = ["/bin/sh", "-c", "echo $$ >>%s; sleep 0.05; echo >>%s; exit %d" % (STARTED, ENDED, STATUS)]
-
-
-def record_of(pid, status):
-    line = "3 %s 1 %d %d 0 -" % (DIGEST, pid, status)
-    return ("%s %s" % (line, check_of(line))).ljust(RECORD_BYTES - 1) + "\n"
 
 
 def job_ended():
@@ -33,8 +27,8 @@ def job_ended():
             return RUNNING
         line = f.read().decode()
     version, digest, attempt, pid, status, session, unit, check = line.split()
-    assert (len(line), version, digest, attempt, unit) == (RECORD_BYTES, "3", DIGEST, "1", "-"), line
-    assert check == check_of(line[:line.rindex(check) - 1]), line
+    assert (len(line), version, digest, attempt, unit) == (job_record.BYTES, "3", DIGEST, "1", "-"), line
+    assert check == job_record.check_of(line[:line.rindex(check) - 1]), line
     return int(status) if int(status) >= 0 else LOST
 
 
@@ -44,7 +38,7 @@ def count(path):
 
 def run(point):
     """As bento-apply starts it: the record written, and locked by what becomes its standard input."""
-    lab.write(RECORD, record_of(0, -1))
+    lab.write(RECORD, job_record.record_of(DIGEST, 0, -1))
     with open(RECORD, "rb+") as f:
         fcntl.flock(f, fcntl.LOCK_EX)
         words = [os.path.join(machine.BIN, "bento-apply"), "job", FOLDER, "try", "-", "60000", "0", "PATH=" + os.environ["PATH"], "--",

@@ -36,7 +36,7 @@ def test_every_bit_flip_and_truncation(lab):
     before = v.snapshot()
     r = subprocess.run([os.environ["BENTO_FLIPS"], v.state, str(v.world.now)] +
                        [v.path("files-" + n) for n in ("envelope", "proven", "blob", "tree")],
-                       capture_output=True, text=True, timeout=labs.DEADLINE_S)
+                       capture_output=True, text=True, timeout=2 * labs.DEADLINE_S)
     assert r.returncode == 0, r.stdout + r.stderr
     sizes = [os.path.getsize(v.path("files-" + n)) for n in ("envelope", "proven", "blob", "tree")]
     assert int(r.stdout) == sum(9 * size + 1 for size in sizes), r.stdout  # so many were tried
