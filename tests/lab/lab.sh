@@ -311,11 +311,11 @@ lab_restore() {
     ip link set "lab$(lab_link "$1")" up
 }
 
-# Pids of the processes of a node, its first one included.
+# Pids of the processes of a node, its first one included. (By network would leave out units with PrivateNetwork=.)
 lab_pids() {
-    lab_space=$(readlink "/proc/$(lab_pid "$1")/ns/net") || return 0
+    lab_space=$(readlink "/proc/$(lab_pid "$1")/ns/pid") || return 0
     for lab_process in /proc/[0-9]*; do
-        if [ "$(readlink "$lab_process/ns/net" 2>/dev/null)" = "$lab_space" ]; then
+        if [ "$(readlink "$lab_process/ns/pid" 2>/dev/null)" = "$lab_space" ]; then
             echo "${lab_process#/proc/}"
         fi
     done
