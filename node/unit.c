@@ -64,6 +64,7 @@ static void add_timer(const struct job_spec *spec, struct words *words)
         return;
     }
     add(words, "--timer-property=AccuracySec=1s"); // the default is a minute
+    add(words, "--timer-property=Before=bento-apply.service");
 }
 
 void unit_run_words(
@@ -73,7 +74,9 @@ void unit_run_words(
     static const char *const head[] = {"systemd-run", "--quiet", "--no-ask-password", "--collect",
         "--service-type=notify", "--property=NotifyAccess=main", "--property=KillMode=mixed",
         "--property=TimeoutStartSec=60", "--property=TimeoutStopSec=15",
-        "--property=OOMPolicy=continue"};
+        "--property=OOMPolicy=continue",
+        // At a shutdown bento-apply is stopped first: it must not take the end of its jobs for theirs.
+        "--property=Before=bento-apply.service"};
     for (size_t i = 0; i < sizeof head / sizeof head[0]; i++) {
         add(words, "%s", head[i]);
     }

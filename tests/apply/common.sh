@@ -94,6 +94,11 @@ log_has() {
     lab_exec router grep -qF "$1" /run/bento-test/switch.log
 }
 
+# holds POINT: a switch waits there now.
+holds() {
+    lab_exec router tail -n 1 /run/bento-test/switch.log | grep -qF " hold $1 "
+}
+
 # let_go: a switch that waits (hold) goes on, and so do those after it, until the next publish.
 let_go() {
     lab_exec router sh -c 'mkdir -p /run/bento-test && touch /run/bento-test/go'
@@ -102,7 +107,7 @@ let_go() {
 # The switch is done, and nobody can be reached: the window is open.
 open_window() {
     publish 'hold = "test";'
-    need "the switch waits" wait_for 20 "the switch" log_has 'hold test'
+    need "the switch waits" wait_for 20 "the switch" holds test
     lab_cut router
     let_go
     need "the window is open" wait_for 20 "the window" journal_has 'state from=TRYING to=CONFIRMING'

@@ -24,7 +24,7 @@ settles "in the window" up-to-date '' new
 # Profile written, boot entry not.
 remember
 publish 'hold = "boot";'
-need "the commit waits" wait_for 20 "the commit" log_has 'hold boot'
+need "the commit waits" wait_for 20 "the commit" holds boot
 expect "in the commit: the profile is the new system's" not [ "$(profile_of router)" = "$good" ]
 power_cut "in the commit"
 expect "in the commit: the old system was booted" [ "$(booted_of router)" = "$good" ]
@@ -36,7 +36,7 @@ settles "in the commit" up-to-date '' new
 deploy 'hold = "revert";'
 remember
 publish 'mode = "cut-net";'
-need "the revert waits" wait_for 30 "the revert" log_has 'hold revert'
+need "the revert waits" wait_for 30 "the revert" holds revert
 power_cut "in the revert"
 let_go
 expect "in the revert: it goes on" wait_for 30 "rolled-back" shows router state rolled-back

@@ -7,7 +7,7 @@ set -eu
 start_fleet
 remember
 publish 'hold = "test";' --no-fallback
-need "the switch waits" wait_for 20 "the switch" log_has 'hold test'
+need "the switch waits" wait_for 20 "the switch" holds test
 lab_cut router
 let_go
 stays() {

@@ -44,7 +44,7 @@ make_room
 
 # Full from one moment to the next, between preflight and commit: the new kernel does not fit any more.
 publish 'hold = "boot"; kernel = "6.6.2"; kernelKiB = 512;'
-need "the commit waits" wait_for 30 "the commit" log_has 'hold boot'
+need "the commit waits" wait_for 30 "the commit" holds boot
 fill boot 65536
 let_go
 expect "/boot fills up in the commit" in_time 30 rolled-back
@@ -52,7 +52,7 @@ settles "/boot fills up in the commit" rolled-back COMMIT good
 make_room
 
 publish 'hold = "test"; mode = "cut-net";'
-need "the switch waits" wait_for 30 "the switch" log_has 'hold test'
+need "the switch waits" wait_for 30 "the switch" holds test
 fill var/lib/bento
 let_go
 came_back() {

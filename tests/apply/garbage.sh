@@ -15,7 +15,7 @@ need "another system runs than the profile's" not [ "$good" = "$(profile_of rout
 profile=$(profile_of router)
 
 publish 'mode = "cut-net"; hold = "test";'
-need "the switch waits" wait_for 30 "the switch" log_has 'hold test'
+need "the switch waits" wait_for 30 "the switch" holds test
 lab_exec router nix-store --gc >"$LAB/gc.log" 2>&1
 expect "garbage is collected" grep -q 'store paths deleted' "$LAB/gc.log"
 let_go

@@ -14,7 +14,7 @@ settles "a system that drops everything" rolled-back CONNECTIVITY good
 
 # The switch waits, the cable is pulled, the switch goes on: the old system is not reached either.
 publish 'hold = "test";'
-need "the switch waits" wait_for 20 "the switch" log_has 'hold test'
+need "the switch waits" wait_for 20 "the switch" holds test
 lab_cut router
 let_go
 old_is_back() {

@@ -76,7 +76,7 @@ settles "not reached" rolled-back CONNECTIVITY good
 expect "not reached: the old secret is back" has_secret db "$db"
 plant db
 publish "mode = \"cut-net\"; hold = \"test\"; $reader"
-need "bento-apply gone: the switch waits" wait_for 30 hold log_has 'hold test'
+need "bento-apply gone: the switch waits" wait_for 30 "the switch" holds test
 expect "bento-apply gone: the new secret is there already" has_secret db "$planted"
 lab_exec router systemctl stop bento-apply
 let_go
