@@ -76,11 +76,17 @@ void apply_memory_key(const struct apply_config *config, uint8_t key[HASH_BYTES]
     }
 }
 
+// Of a release, which never became a configuration.
+static bool is_refusal(const struct apply_report *report)
+{
+    return report->state == NODE_REFUSED && digest_is_none(report->digest);
+}
+
 const struct apply_config *apply_about(const struct apply *a, const struct apply_report *report)
 {
     const struct apply_config *const configs[] = {&a->target, &a->applied, &a->before};
     const struct apply_config *about = NULL;
-    if (report->state == NODE_REFUSED && digest_is_none(report->digest)) {
+    if (is_refusal(report)) {
         return NULL;
     }
     for (size_t i = 0; i < sizeof configs / sizeof configs[0]; i++) {
@@ -164,10 +170,34 @@ static void on_refused(struct step *s)
     if (apply_is_reaching(a) || a->state == APPLY_CONFIRMING || a->state == APPLY_PROVING) {
         return; // the report on its way is the one that must be acknowledged; said the next time
     }
+    if (!is_refusal(&a->report)) {
+        a->hidden = a->report;
+    }
     a->refused_code = s->ev->code;
     memcpy(a->refused_hash, s->ev->refused_hash, HASH_BYTES);
     static const uint8_t none[HASH_BYTES];
     report_as(s, EFFECT_QUEUE, NODE_REFUSED, s->ev->code, none);
+}
+
+static void say_again(struct step *s, const struct apply_report *said)
+{
+    const struct apply_report last = *said;
+    bool applied = last.state == NODE_UP_TO_DATE || last.state == NODE_REBOOT_PENDING;
+    if (applied && is_at_rest(s->a)) {
+        report_applied(s); // which of the two may have changed by a reboot
+    } else {
+        report_as(s, EFFECT_QUEUE, last.state, last.code, last.digest);
+        s->a->report.automatic = last.automatic;
+    }
+}
+
+// What was refused is not what there is: the broker shows what this node follows.
+static void on_shown(struct step *s)
+{
+    const struct apply *a = s->a;
+    if (is_refusal(&a->report) && a->hidden.seq != 0) {
+        say_again(s, &a->hidden);
+    }
 }
 
 static void reached(struct step *s)
@@ -616,17 +646,9 @@ static bool is_quiet(const struct apply *a)
 // Says the last thing again. Where an acknowledgement is waited for, delivery goes on anyway.
 static void on_beat(struct step *s)
 {
-    const struct apply_report last = s->a->report;
-    bool quiet = is_quiet(s->a);
-    if (!quiet || last.seq == 0 || !last.queued) {
-        return;
-    }
-    bool applied = last.state == NODE_UP_TO_DATE || last.state == NODE_REBOOT_PENDING;
-    if (applied && is_at_rest(s->a)) {
-        report_applied(s); // which of the two may have changed by a reboot
-    } else {
-        report_as(s, EFFECT_QUEUE, last.state, last.code, last.digest);
-        s->a->report.automatic = last.automatic;
+    const struct apply_report *last = &s->a->report;
+    if (is_quiet(s->a) && last->seq != 0 && last->queued) {
+        say_again(s, last);
     }
 }
 
@@ -687,6 +709,9 @@ void apply_step(const struct apply *now, const struct apply_event *event, struct
         return;
     case EVENT_REFUSED:
         on_refused(&s);
+        return;
+    case EVENT_SHOWN:
+        on_shown(&s);
         return;
     case EVENT_ACKED:
         on_acked(&s);

@@ -72,6 +72,7 @@
     X(BOOT, "bento-apply starts")                                                                  \
     X(RELEASE, "an authentic release with its configuration for this node is at hand")             \
     X(REFUSED, "a release failed a check")                                                         \
+    X(SHOWN, "the newest release, which was handled already, was shown once more")                 \
     X(OBTAINED, "the obtain job ended")                                                            \
     X(ARMED, "the dead man's switch is running, or could not be started")                          \
     X(TRIED, "the switch ended")                                                                   \
@@ -221,6 +222,7 @@ struct apply {
     uint64_t updated_s; // unix time of the last one
     uint64_t asleep_ms; // ev->asleep_ms when the window began or was last looked at
     struct apply_report report;
+    struct apply_report hidden; // what was said before the refusals that were reported last
     struct timings timings;
     uint64_t phase_ms;                // when the current phase began, awake time
     uint8_t refused_hash[HASH_BYTES]; // what was refused last, so that it is reported once

@@ -49,6 +49,7 @@ struct fetch {
     bool want_known;
     struct want want;
     struct pending pending;
+    bool shown;           // the newest one was passed on once more since another one was
     struct named spooled; // the newest that went into the spool with its ticket, so that a refused
                           // one does not go there again
     uint8_t passed_on[HASH_BYTES];         // SHA-256 of the last envelope that was not authentic
@@ -154,7 +155,7 @@ static bool holds(int in, const char *name, const char *file, struct bytes conte
 }
 
 // `hash` names the folder. BUSY: bento-apply has not looked yet at one with another ticket.
-static bool write_release(const struct fetch *fetch, const struct pending *pending,
+static bool write_release(struct fetch *fetch, const struct pending *pending,
     const uint8_t hash[HASH_BYTES], struct err *e)
 {
     char name[RELEASE_NAME_BYTES];
@@ -167,6 +168,7 @@ static bool write_release(const struct fetch *fetch, const struct pending *pendi
         return holds(in, name, second, proven) ||
                err_set(e, CODE_BUSY, "release %s waits in the spool with another ticket", name);
     }
+    fetch->shown = false;
     return fs_remove_tree(in, "new", e) && fs_make_dir(in, "new", 0700, false, e) &&
            fs_open_dir(in, "new", &dir, e) &&
            fs_write(dir, "envelope", buf_bytes(&pending->envelope), 0600, e) &&
@@ -216,6 +218,24 @@ static bool is_authentic(const struct fetch *fetch, struct bytes envelope)
     return authentic;
 }
 
+// The newest head once more, since bento-apply may have been shown others meanwhile and have refused
+// them: what it follows is what there is.
+static void show_again(struct fetch *fetch, const struct pending *known)
+{
+    struct err e;
+    bool newest = memcmp(known->head_hash, fetch->want.seen, HASH_BYTES) == 0 &&
+                  release_compare(known->head.epoch, known->head.release, fetch->spooled.epoch,
+                      fetch->spooled.release) >= 0; // bento-apply may have yet to say what it saw
+    if (fetch->shown || !newest || !is_authentic(fetch, buf_bytes(&known->envelope))) {
+        return;
+    }
+    if (write_release(fetch, known, known->head_hash, &e)) {
+        fetch->shown = true;
+    } else if (e.code != CODE_BUSY) { // it is still there from when it came
+        log_err("release not spooled error=\"%s\"", e.text);
+    }
+}
+
 // A release that we have heard of: worth fetching if it is authentic, bento-apply has not seen it
 // and nothing newer is pending. A published one that is older than what we have may merely have been
 // long under way: whether the broker went back is what it says when it is asked. True if it is one that
@@ -232,17 +252,21 @@ static bool hear(struct fetch *fetch, struct bytes envelope_bytes, bool publishe
         return false;
     }
     sha256(envelope.head, heard.head_hash);
+    buf_append(&heard.envelope, envelope_bytes.at, envelope_bytes.len);
     if (memcmp(heard.head_hash, fetch->want.seen, HASH_BYTES) == 0 ||
         memcmp(heard.head_hash, fetch->spooled.head_hash, HASH_BYTES) == 0) {
         fetch->handled = (struct named){.epoch = heard.head.epoch, .release = heard.head.release};
         memcpy(fetch->handled.head_hash, heard.head_hash, HASH_BYTES);
+        if (!published) {
+            show_again(fetch, &heard);
+        }
+        pending_clear(&heard);
         return true;
     }
     bool older = pending->any && release_compare(heard.head.epoch, heard.head.release,
                                      pending->head.epoch, pending->head.release) <= 0;
     bool late = published && release_compare(heard.head.epoch, heard.head.release,
                                  fetch->spooled.epoch, fetch->spooled.release) < 0;
-    buf_append(&heard.envelope, envelope_bytes.at, envelope_bytes.len);
     if (!is_authentic(fetch, envelope_bytes)) {
         heard.asked = TICKET_NONE;
         pass_on(fetch, &heard);
@@ -591,7 +615,8 @@ static bool ticks_say_enough(const struct fetch *fetch)
     // bento-apply may have gone on since.
     bool is_ours = memcmp(handled->head_hash, fetch->want.seen, HASH_BYTES) == 0 ||
                    memcmp(handled->head_hash, fetch->spooled.head_hash, HASH_BYTES) == 0;
-    return !fetch->pending.any && is_ours && clock_boottime_ms() - fetch->ticked_ms < fresh_ms &&
+    return fetch->shown && !fetch->pending.any && is_ours &&
+           clock_boottime_ms() - fetch->ticked_ms < fresh_ms &&
            release_compare(
                fetch->ticked_epoch, fetch->ticked_release, handled->epoch, handled->release) == 0;
 }

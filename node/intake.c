@@ -180,6 +180,7 @@ static bool take(struct agent *agent, const char *name)
             agent, &judged, verdict == VERDICT_EMPTY); // its folder goes when it has been seen
         break;
     case VERDICT_SEEN:
+        agent_post(agent, agent_event(agent, EVENT_SHOWN));
         remove_release(agent, name);
         break;
     case VERDICT_MISSING: // bento-node is told by outbox_want()

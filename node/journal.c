@@ -9,7 +9,7 @@
 #ifndef JOURNAL_VERSION
 #define JOURNAL_VERSION 1u
 #endif
-#define JOURNAL_FIELDS 39
+#define JOURNAL_FIELDS 40
 #define TRIAL_FIELDS 9 // frozen
 #define CONFIG_FIELDS 12
 #define REPORT_FIELDS 9
@@ -179,6 +179,7 @@ void journal_encode(const struct apply *apply, struct buf *out)
     wire_put_u64(out, apply->updated_s);
     wire_put_u64(out, apply->asleep_ms);
     put_report(out, &apply->report);
+    put_report(out, &apply->hidden);
     wire_put_u64(out, apply->timings.commit_ms);
     wire_put_u64(out, apply->timings.confirm_ms);
     wire_put_u64(out, apply->timings.fetch_ms);
@@ -224,6 +225,7 @@ static void get_rest(struct wire_in *in, struct apply *apply)
     apply->updated_s = wire_u64(in, UINT64_MAX);
     apply->asleep_ms = wire_u64(in, UINT64_MAX);
     get_report(in, &apply->report);
+    get_report(in, &apply->hidden);
     apply->timings.commit_ms = wire_u64(in, UINT64_MAX);
     apply->timings.confirm_ms = wire_u64(in, UINT64_MAX);
     apply->timings.fetch_ms = wire_u64(in, UINT64_MAX);

@@ -547,7 +547,7 @@ def campaign(scenario, count):
         reports = []
         go_through(endpoints_of((int(ONE) - 1) % (WORKERS * MACHINES)), scenario, [int(ONE)], reports.append)
         assert reports[0][0] is None, reports[0][1]
-        return reports[0][1]
+        return collections.Counter()
     started = time.monotonic()
     reports = multiprocessing.Queue()
     workers = [multiprocessing.Process(target=work, args=(reports, n, scenario, count)) for n in range(WORKERS)]

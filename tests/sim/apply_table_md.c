@@ -874,7 +874,10 @@ static void write_document(FILE *out)
         "reason* is why the old system\nis brought back. In italics under effects: what else is "
         "remembered; what was judged is not tried again by itself.\nLeft out is what changes "
         "nothing, such as the result of another attempt or the acknowledgement of an older report."
-        "\nBOOT also queues the last report again if it is not on disk and no new one is made.\n",
+        "\nBOOT also queues the last report again if it is not on disk and no new one is made. "
+        "SHOWN "
+        "says again what the\nreport before a release that was refused had said; otherwise it "
+        "changes nothing.\n",
         out);
     write_list(out, "States", states, APPLY_STATE_COUNT);
     write_list(out, "Events", events, APPLY_EVENT_COUNT);

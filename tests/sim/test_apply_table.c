@@ -535,7 +535,8 @@ static void take_all(const struct apply *now)
 {
     take_results(now);
     take_news(now);
-    static const enum apply_event_kind plain[] = {EVENT_BEAT, EVENT_UPDATE, EVENT_ASKED, EVENT_DUE};
+    static const enum apply_event_kind plain[] = {
+        EVENT_BEAT, EVENT_UPDATE, EVENT_ASKED, EVENT_DUE, EVENT_SHOWN};
     for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++) {
         take_everywhere(now, event_of(now, plain[i]));
     }

@@ -2306,6 +2306,36 @@ static void refused_release_is_reported_once(void **state)
     is_now(&n, "IDLE: QUEUE");
 }
 
+// Else a forged head would hide the state until the next release.
+static void refusal_is_over_when_the_newest_release_is_shown_again(void **state)
+{
+    (void)state;
+    struct node n = settled_node();
+    gets(&n, EVENT_SHOWN, CODE_OK); // nothing was refused
+    is_now(&n, "IDLE:");
+    refuses(&n, 1, CODE_SIGNER);
+    refuses(&n, 2, CODE_ROLLBACK);
+    says(&n, NODE_REFUSED, CODE_ROLLBACK);
+    n.a.report.queued = true;
+    gets(&n, EVENT_BEAT, CODE_OK); // as long as nothing better is shown
+    is_now(&n, "IDLE: QUEUE");
+    says(&n, NODE_REFUSED, CODE_ROLLBACK);
+    gets(&n, EVENT_SHOWN, CODE_OK);
+    is_now(&n, "IDLE: QUEUE");
+    says(&n, NODE_UP_TO_DATE, CODE_OK);
+    assert_memory_equal(n.a.report.digest, n.a.applied.digest, HASH_BYTES);
+    gets(&n, EVENT_SHOWN, CODE_OK);
+    is_now(&n, "IDLE:");
+
+    struct apply_config config = config_of(2, 2);
+    hears(&n, &config);
+    is_now(&n, "OBTAINING: QUEUE OBTAIN");
+    refuses(&n, 3, CODE_SIGNER);
+    gets(&n, EVENT_SHOWN, CODE_OK);
+    is_now(&n, "OBTAINING: QUEUE");
+    says(&n, NODE_BUILDING, CODE_OK);
+}
+
 static void refused_release_does_not_replace_a_report_that_must_arrive(void **state)
 {
     (void)state;
@@ -2502,6 +2532,7 @@ int main(void)
         cmocka_unit_test(update_of_what_could_not_be_tried_live_may_be),
         cmocka_unit_test(units_that_failed_are_reported_by_policy),
         cmocka_unit_test(refused_release_is_reported_once),
+        cmocka_unit_test(refusal_is_over_when_the_newest_release_is_shown_again),
         cmocka_unit_test(refused_release_does_not_replace_a_report_that_must_arrive),
         cmocka_unit_test(report_is_about_the_release_that_asked_for_it),
         cmocka_unit_test(number_of_reports_grows_when_the_clock_stands_still),

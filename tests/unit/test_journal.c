@@ -55,6 +55,9 @@ static void fill(struct apply *a)
     a->reason = CODE_HEALTH;
     a->report.state = NODE_TRYING;
     a->report.code = CODE_UNITS;
+    a->hidden.queued = a->hidden.acked = a->hidden.automatic = false;
+    a->hidden.state = NODE_ROLLED_BACK;
+    a->hidden.code = CODE_COMMIT;
     a->refused_code = CODE_ROLLBACK;
     for (unsigned i = 0; i < APPLY_MEMORIES; i++) {
         a->memories[i].outcome = (enum apply_outcome)(i % (OUTCOME_INCONCLUSIVE + 1));
@@ -91,7 +94,8 @@ static void every_field_round_trips(void **state)
         &a.before.has_health, &a.target.self_update, &a.target.automatic, &a.target.units_failed,
         &a.target.boot_only, &a.reached, &a.healthy, &a.stays, &a.cut_off, &a.unconfirmed,
         &a.units_failed, &a.resorted, &a.unproven, &a.started, &a.planned, &a.report.queued,
-        &a.report.acked, &a.report.automatic};
+        &a.report.acked, &a.report.automatic, &a.hidden.queued, &a.hidden.acked,
+        &a.hidden.automatic};
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
         *flags[i] = true;
         round_trip(&a);
@@ -115,7 +119,7 @@ static void every_state_and_code_round_trips(void **state)
         round_trip(&a);
     }
     for (unsigned i = 0; i < NODE_STATE_COUNT; i++) {
-        a.report.state = (enum node_state)i;
+        a.report.state = a.hidden.state = (enum node_state)i;
         round_trip(&a);
     }
 }
@@ -148,6 +152,7 @@ static void largest_record_is_written(void **state)
     a.report.queued = a.report.acked = a.report.automatic = true;
     a.reason = a.report.code = a.refused_code = CODE_COUNT - 1;
     a.report.state = NODE_STATE_COUNT - 1;
+    a.hidden = a.report;
     for (unsigned i = 0; i < APPLY_MEMORIES; i++) {
         a.memories[i].outcome = OUTCOME_INCONCLUSIVE;
         a.memories[i].code = CODE_COUNT - 1;

@@ -256,6 +256,15 @@ def test_second_head_under_one_number_is_equivocation(machine):
     machine.refuses(machine.next(release=machine.floor.head.release), "EQUIVOCATION", raised=False)
 
 
+def test_refusal_is_over_when_the_broker_shows_the_newest_again(machine):
+    made = machine.next()
+    machine.accepts(made, "new")
+    code, fields = FORGED_HEADS["by a stranger"]
+    machine.refuses(machine.next(**fields), code, raised=False)
+    machine.broker.serve(made)
+    machine.reported("new", "")
+
+
 def test_old_release_replayed_is_rollback(machine):
     old = machine.next()
     machine.accepts(old, "new")
