@@ -9,8 +9,8 @@ from life import Life, until_killed_or_applied
 from trial import Trial
 
 # Not BENTO_LONG: of what decides where a life goes on every ninth call, of a step's own calls every fourth, of those of what it
-# starts every ninth.
-LIFE_NAMES = None if kill.LONG else ["pwrite64", "fsync"]
+# starts every ninth. Never at calls that only read: the disk is as it was at the write before them.
+LIFE_NAMES = kill.CHANGES + ["write"] if kill.LONG else ["pwrite64", "fsync"]
 LIFE_STEP, OWN_STEP, CHILD_STEP = 9, 4, 9
 IN_TRIAL = ("ARMING", "TRYING", "CONFIRMING")  # profile and boot entry are the old system's
 
