@@ -197,6 +197,7 @@ struct apply {
     uint64_t deadline_ms; // of the state, awake time; 0: none
     struct apply_config target;
     uint32_t attempt;
+    uint32_t builds;          // of the target, that failed in a row
     struct apply_config next; // came while a switch was under way; a newer one replaces it
     uint8_t seen[HASH_BYTES]; // head of the newest RELEASE: not handled twice
     struct apply_config applied;

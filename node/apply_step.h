@@ -19,7 +19,8 @@ struct step {
 #define REBOOT_MS (10 * 60 * SECOND_MS) // services may take their time to stop
 #define REVERT_RETRY_MS                                                                            \
     (60 * SECOND_MS) // after a revert or restore that failed, times their number
-#define BUILD_RETRY_MS (10 * 60 * SECOND_MS) // times the attempt
+#define BUILD_RETRY_MS (10 * 60 * SECOND_MS) // times the attempt; of a build: doubled each time
+#define BUILD_DOUBLED_MAX 5                  // five hours, then
 #define RESUME_MS (60 * SECOND_MS)           // of a window that are left after a resume
 #define ASKED_S 10u                          // between two self updates that somebody asks for
 #define REVERTS_MAX 3u

@@ -101,6 +101,7 @@ void way_begin(struct step *s, const struct apply_config *config)
     struct apply *a = s->a;
     bool waits = a->unproven && a->applied.action == ACTION_BOOT; // no need to switch to it
     bool is_applied = digest_same(config->digest, a->applied.digest) && (!a->unconfirmed || waits);
+    a->builds = 0;
     if (is_applied && !digest_is_none(config->digest)) {
         if (digest_same(a->before.digest, config->digest)) { // a self update waits for its boot
             renew(&a->before, config);
@@ -165,11 +166,31 @@ void way_fail_for_now(struct step *s, enum code code)
     }
 }
 
+// The admin has evaluated it, and what cannot be fetched today, or found no room, may be there
+// tomorrow. Nothing was tried, so it was no attempt.
+static void obtain_later(struct step *s)
+{
+    struct apply *a = s->a;
+    unsigned doubled = a->builds < BUILD_DOUBLED_MAX ? a->builds : BUILD_DOUBLED_MAX;
+    report(s, NODE_FAILED, s->ev->code);
+    if (has_next(a)) {
+        way_settle(s);
+        return;
+    }
+    a->builds++;
+    enter(s, APPLY_IDLE, BUILD_RETRY_MS << doubled);
+}
+
 static void obtain_failed(struct step *s)
 {
     enum code code = s->ev->code;
-    bool for_now = code == CODE_BUILD || s->a->target.automatic; // a download may have failed
-    (for_now ? way_fail_for_now : way_fail)(s, code);
+    if (s->a->target.automatic) {
+        way_fail_for_now(s, code);
+    } else if (code == CODE_BUILD || code == CODE_EVAL) {
+        obtain_later(s);
+    } else {
+        way_fail(s, code);
+    }
 }
 
 // A self update that gave another system. False if there is nothing to try.
@@ -232,6 +253,7 @@ void way_obtained(struct step *s)
         obtain_failed(s);
         return;
     }
+    a->builds = 0;
     path_set(a->target.path, ev->path);
     if (a->target.automatic && !update_is_new(a)) {
         bool failed = a->report.automatic && a->report.state == NODE_FAILED;
@@ -505,7 +527,7 @@ void way_give_up_reverting(struct step *s)
 
 void way_try_again(struct step *s)
 {
-    s->a->attempt++;
+    s->a->attempt += s->a->builds == 0;
     if (s->a->target.automatic) {
         way_check(s); // it is built, and the release's own is not what is wanted
     } else {

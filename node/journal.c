@@ -9,7 +9,7 @@
 #ifndef JOURNAL_VERSION
 #define JOURNAL_VERSION 1u
 #endif
-#define JOURNAL_FIELDS 40
+#define JOURNAL_FIELDS 41
 #define TRIAL_FIELDS 9 // frozen
 #define CONFIG_FIELDS 12
 #define REPORT_FIELDS 9
@@ -156,6 +156,7 @@ void journal_encode(const struct apply *apply, struct buf *out)
     wire_put_u64(out, apply->deadline_ms);
     put_config(out, &apply->target);
     wire_put_u64(out, apply->attempt);
+    wire_put_u64(out, apply->builds);
     put_config(out, &apply->next);
     wire_put_hash(out, apply->seen);
     put_config(out, &apply->applied);
@@ -202,6 +203,7 @@ static void get_rest(struct wire_in *in, struct apply *apply)
     apply->deadline_ms = wire_u64(in, UINT64_MAX);
     get_config(in, &apply->target);
     apply->attempt = (uint32_t)wire_u64(in, UINT32_MAX);
+    apply->builds = (uint32_t)wire_u64(in, UINT32_MAX);
     get_config(in, &apply->next);
     wire_bin_copy(in, apply->seen, HASH_BYTES);
     get_config(in, &apply->applied);

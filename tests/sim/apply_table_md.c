@@ -49,7 +49,7 @@ static const struct {
     [FACT_BOOT] = {{"bento-apply alone started again", "the machine restarted"}, {0}},
     [FACT_JOURNAL] = {{"the journal is whole", "the journal's trial alone can be read"}, {0}},
     [FACT_CODE] = {{"OK", "failed"}, {0}},
-    [FACT_OBTAINED] = {{"OK", "BUILD", "EXPECTED or LOCKOUT", "another code"}, {"failed"}},
+    [FACT_OBTAINED] = {{"OK", "BUILD or EVAL", "EXPECTED or LOCKOUT", "another code"}, {"failed"}},
     [FACT_STATUS] = {{"status 0", "units failed (status 4), tolerated",
                          "units failed (status 4), roll back", "status 100", "the secrets failed",
                          "it never began", "another status"},
@@ -282,12 +282,14 @@ static void set_rest(const struct point *p, struct apply *a)
     if (rest == REST_APPLIED) {
         a->target = a->applied;
     } else if (rest != REST_BUILD) {
-        struct apply_memory judged = {.attempts = 1, .outcome = OUTCOME_FAILED, .code = CODE_EVAL};
+        struct apply_memory judged = {
+            .attempts = 1, .outcome = OUTCOME_FAILED, .code = CODE_SWITCH};
         remember(a, 0, NEW_DIGEST, judged);
     }
     if (rest == REST_NEXT) {
         a->next = asked_config(p);
     }
+    a->builds = rest == REST_BUILD;
     a->deadline_ms = rest == REST_BUILD || rest == REST_NEXT ? NOW_MS : 0;
 }
 
@@ -400,7 +402,7 @@ static void set_state(const struct point *p, struct apply *a)
 static enum code event_code(const struct point *p)
 {
     static const enum code obtained[] = {CODE_OK, [OBTAINED_BUILD] = CODE_BUILD,
-        [OBTAINED_UNWANTED] = CODE_EXPECTED, [OBTAINED_OTHER] = CODE_EVAL};
+        [OBTAINED_UNWANTED] = CODE_EXPECTED, [OBTAINED_OTHER] = CODE_SWITCH};
     if (p->kind == EVENT_OBTAINED) {
         return obtained[p->value[FACT_OBTAINED]];
     }

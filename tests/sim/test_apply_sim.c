@@ -1292,7 +1292,7 @@ static const struct scenario scenarios[] = {
         .behaviour = {.switch_status = 2, .failing_reverts = 2},
         .expected = OLD},
     {.name = "build fails once", .behaviour = {.failing_builds = 1}, .expected = NEW},
-    {.name = "build fails", .behaviour = {.failing_builds = 99}, .expected = OLD},
+    {.name = "build fails for a day", .behaviour = {.failing_builds = 8}, .expected = NEW},
     {.name = "for the next boot",
         .behaviour = {.action = ACTION_BOOT},
         .expected = NEW,
