@@ -70,6 +70,7 @@ MUST_CHECK bool intake_load_floor(struct agent *agent, struct err *e);
 
 // outbox.c: the report of agent->apply as a signed status in spool/out; posts QUEUED.
 void outbox_queue(struct agent *agent);
+void outbox_queue_missing(struct agent *agent); // a report that found no room when it was made
 // What its status says beyond the code: the end of the output of the job that the report is about,
 // or a sentence of ours where there was no job.
 void outbox_log(const struct agent *agent, const struct apply_report *report, struct buf *log);

@@ -23,6 +23,7 @@
 
 #define RESCAN_MS 30000
 #define UPDATE_LOOK_MS (15u * 60 * 1000)
+#define UPDATE_FIRST_MS (3u * 60 * 1000) // a network takes its time after a boot
 #define JITTER_PERCENT 20
 #define DEFAULT_CONFIG "/etc/bento/node.json"
 
@@ -39,6 +40,7 @@ static void on_spool(void *context)
 {
     struct agent *agent = context;
     outbox_collect(agent);
+    outbox_queue_missing(agent);
     look_for_trigger(agent);
     intake_scan(agent);
     effects_guard(agent);
@@ -79,14 +81,19 @@ static void on_beat(void *context)
     }
 }
 
-// Self updates: looked at now and then, since a laptop may sleep when one is due.
+// Looked at now and then, since a laptop may sleep when one is due; in time awake, since in the moment
+// when it wakes up there is no network yet.
+static void look_for_update_in(struct agent *agent, uint64_t most_ms)
+{
+    uint64_t look_ms = agent->config->self_update_s * 1000 / 4;
+    loop_timer_set(agent->update, jitter(look_ms < most_ms ? look_ms : most_ms, JITTER_PERCENT));
+}
+
 static void on_update(void *context)
 {
     struct agent *agent = context;
     uint64_t interval_s = agent->config->self_update_s;
-    uint64_t look_ms = interval_s * 1000 / 4;
-    loop_timer_set(
-        agent->update, jitter(look_ms < UPDATE_LOOK_MS ? look_ms : UPDATE_LOOK_MS, JITTER_PERCENT));
+    look_for_update_in(agent, UPDATE_LOOK_MS);
     const struct apply *a = &agent->apply;
     uint64_t now_s = clock_unix_s();
     bool due =
@@ -192,7 +199,7 @@ static bool serve(struct agent *agent, enum job_runner runner, struct err *e)
     agent->rescan = loop_timer(agent->loop, true, on_spool, agent);
     agent->beat = loop_timer(agent->loop, false, on_beat, agent);
     loop_timer_set(agent->beat, agent->config->poll_s * 1000);
-    agent->update = loop_timer(agent->loop, false, on_update, agent);
+    agent->update = loop_timer(agent->loop, true, on_update, agent);
     loop_signal(agent->loop, SIGTERM, on_stop, agent);
     loop_signal(agent->loop, SIGINT, on_stop, agent);
     snprintf(jobs, sizeof jobs, "%s/apply/jobs", agent->config->state);
@@ -211,7 +218,7 @@ static bool serve(struct agent *agent, enum job_runner runner, struct err *e)
     agent_post(agent, agent_event(agent, EVENT_BOOT));
     agent_turn(agent);
     on_spool(agent);
-    on_update(agent);
+    look_for_update_in(agent, UPDATE_FIRST_MS);
     notify_ready();
     notify_feed_watchdog(agent->loop, &agent->watchdog);
     log_info("bento-apply ready state=%s", apply_state_name(agent->apply.state));

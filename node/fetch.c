@@ -263,8 +263,12 @@ static bool hear(struct fetch *fetch, struct bytes envelope_bytes, bool publishe
         pending_clear(&heard);
         return true;
     }
-    bool older = pending->any && release_compare(heard.head.epoch, heard.head.release,
-                                     pending->head.epoch, pending->head.release) <= 0;
+    // A second one under the number of the first: what the broker has, when asked, is the one to fetch.
+    int order = pending->any ? release_compare(heard.head.epoch, heard.head.release,
+                                   pending->head.epoch, pending->head.release)
+                             : 1;
+    bool same = pending->any && memcmp(heard.head_hash, pending->head_hash, HASH_BYTES) == 0;
+    bool older = order < 0 || (order == 0 && (published || same));
     bool late = published && release_compare(heard.head.epoch, heard.head.release,
                                  fetch->spooled.epoch, fetch->spooled.release) < 0;
     if (!is_authentic(fetch, envelope_bytes)) {
@@ -354,13 +358,13 @@ static void on_ticket(void *context, bool ok, struct bytes reply, const struct e
     if (code == CODE_OK && elements == 1) {
         have_ticket(fetch, wire_bin(&in, 1, PROVEN_BYTES_MAX));
     } else if (code == CODE_STALE && elements == 1) {
-        uint8_t before[HASH_BYTES];
-        memcpy(before, fetch->pending.head_hash, HASH_BYTES);
+        uint64_t epoch = fetch->pending.head.epoch, release = fetch->pending.head.release;
         bool known = hear(fetch, wire_bin(&in, 1, ENVELOPE_BYTES_MAX), false);
-        if (known && release_compare(fetch->handled.epoch, fetch->handled.release,
-                         fetch->pending.head.epoch, fetch->pending.head.release) > 0) {
+        if (known &&
+            release_compare(fetch->handled.epoch, fetch->handled.release, epoch, release) > 0) {
             pending_clear(&fetch->pending); // somebody showed an older one since
-        } else if (memcmp(before, fetch->pending.head_hash, HASH_BYTES) == 0) {
+        } else if (release_compare(fetch->pending.head.epoch, fetch->pending.head.release, epoch,
+                       release) == 0) {
             struct err e; // stale, and yet nothing newer: asking again at once would never end
             err_set(&e, code, "the broker named no newer release");
             try_later(fetch, &e);

@@ -10,7 +10,8 @@
 #define JOURNAL_VERSION 1u
 #endif
 #define JOURNAL_FIELDS 41
-#define TRIAL_FIELDS 9 // frozen
+#define JOURNAL_FIELDS_MIN 39 // as it began; what came since stands behind these
+#define TRIAL_FIELDS 9        // frozen
 #define CONFIG_FIELDS 12
 #define REPORT_FIELDS 9
 #define MEMORY_FIELDS 4
@@ -156,7 +157,6 @@ void journal_encode(const struct apply *apply, struct buf *out)
     wire_put_u64(out, apply->deadline_ms);
     put_config(out, &apply->target);
     wire_put_u64(out, apply->attempt);
-    wire_put_u64(out, apply->builds);
     put_config(out, &apply->next);
     wire_put_hash(out, apply->seen);
     put_config(out, &apply->applied);
@@ -180,7 +180,6 @@ void journal_encode(const struct apply *apply, struct buf *out)
     wire_put_u64(out, apply->updated_s);
     wire_put_u64(out, apply->asleep_ms);
     put_report(out, &apply->report);
-    put_report(out, &apply->hidden);
     wire_put_u64(out, apply->timings.commit_ms);
     wire_put_u64(out, apply->timings.confirm_ms);
     wire_put_u64(out, apply->timings.fetch_ms);
@@ -190,11 +189,13 @@ void journal_encode(const struct apply *apply, struct buf *out)
     wire_put_hash(out, apply->refused_hash);
     wire_put_u64(out, apply->refused_code);
     put_memories(out, apply);
+    put_report(out, &apply->hidden);
+    wire_put_u64(out, apply->builds);
 }
 
 static void get_rest(struct wire_in *in, struct apply *apply)
 {
-    wire_array(in, JOURNAL_FIELDS, JOURNAL_FIELDS);
+    size_t fields = wire_array(in, JOURNAL_FIELDS_MIN, JOURNAL_FIELDS);
     wire_literal(in, "bento-journal");
     uint64_t version = wire_u64(in, JOURNAL_VERSION);
     wire_require(in, version > 0, "of version 0");
@@ -203,7 +204,6 @@ static void get_rest(struct wire_in *in, struct apply *apply)
     apply->deadline_ms = wire_u64(in, UINT64_MAX);
     get_config(in, &apply->target);
     apply->attempt = (uint32_t)wire_u64(in, UINT32_MAX);
-    apply->builds = (uint32_t)wire_u64(in, UINT32_MAX);
     get_config(in, &apply->next);
     wire_bin_copy(in, apply->seen, HASH_BYTES);
     get_config(in, &apply->applied);
@@ -227,7 +227,6 @@ static void get_rest(struct wire_in *in, struct apply *apply)
     apply->updated_s = wire_u64(in, UINT64_MAX);
     apply->asleep_ms = wire_u64(in, UINT64_MAX);
     get_report(in, &apply->report);
-    get_report(in, &apply->hidden);
     apply->timings.commit_ms = wire_u64(in, UINT64_MAX);
     apply->timings.confirm_ms = wire_u64(in, UINT64_MAX);
     apply->timings.fetch_ms = wire_u64(in, UINT64_MAX);
@@ -237,6 +236,12 @@ static void get_rest(struct wire_in *in, struct apply *apply)
     wire_bin_copy(in, apply->refused_hash, HASH_BYTES);
     apply->refused_code = (enum code)wire_u64(in, CODE_COUNT - 1);
     get_memories(in, apply);
+    if (fields > JOURNAL_FIELDS_MIN) {
+        get_report(in, &apply->hidden);
+    }
+    if (fields > JOURNAL_FIELDS_MIN + 1) {
+        apply->builds = (uint32_t)wire_u64(in, UINT32_MAX);
+    }
 }
 
 bool journal_decode(struct bytes record, struct apply *apply, struct err *e)

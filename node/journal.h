@@ -2,7 +2,8 @@
 // cannot stop a revert.
 //
 // The trial comes first and its form is frozen: after a revert the *old* system's bento reads it.
-// An unknown version of the rest is started from scratch; it never hides the trial.
+// An unknown version of the rest is started from scratch; it never hides the trial. Else a new system's
+// bento has to read what an older one wrote: new fields come last, and may be missing.
 #pragma once
 
 #include "apply.h"

@@ -219,13 +219,21 @@ void outbox_queue(struct agent *agent)
         (!build(agent, &signed_status, &e) ||
             !fs_write(agent->spool.out, name, buf_bytes(&signed_status), 0640, &e))) {
         log_err("status not queued state=%s error=\"%s\"", node_state_word(report->state), e.text);
-        return; // said again at the next start, or overtaken by the next report
+        return; // tried again, see outbox_queue_missing()
     }
     log_info("status queued state=%s code=%s seq=%" PRIu64, node_state_word(report->state),
         code_name(report->code), report->seq);
     loop_timer_set(agent->beat, jitter(agent->config->poll_s * 1000, BEAT_JITTER_PERCENT));
     forget_oldest(agent);
     post_seq(agent, EVENT_QUEUED, report->seq);
+}
+
+void outbox_queue_missing(struct agent *agent)
+{
+    const struct apply_report *report = &agent->apply.report;
+    if (report->seq != 0 && !report->queued) {
+        outbox_queue(agent);
+    }
 }
 
 bool outbox_is_empty(const struct agent *agent)

@@ -54,6 +54,18 @@ static bool has_room(const char *folder, uint64_t needed)
     return true;
 }
 
+// vfat is made read-only after an error, and then the commit of what was tried would fail.
+static bool is_writable(const char *folder)
+{
+    struct statvfs fs;
+    if (statvfs(folder, &fs) != 0 || (fs.f_flag & ST_RDONLY) == 0) {
+        return true;
+    }
+    fprintf(
+        stderr, "%s is read-only: look why (dmesg), then mount -o remount,rw %s\n", folder, folder);
+    return false;
+}
+
 // Bytes that the boot loader would copy: of a file that the profile's system does not have.
 static uint64_t boot_bytes(const struct candidate *c, const char *name)
 {
@@ -156,7 +168,7 @@ int preflight(const struct invocation *call, const char *root)
         return OBTAIN_EXIT_IO;
     }
     uint64_t boot = boot_bytes(&c, "kernel") + boot_bytes(&c, "initrd");
-    if (!is_nixos(&c) || !preflight_has_store() ||
+    if (!is_nixos(&c) || !preflight_has_store() || !is_writable(call->config->boot) ||
         !has_room(call->config->boot, boot + BOOT_FREE_BYTES)) {
         return OBTAIN_EXIT_BUILD;
     }

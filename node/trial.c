@@ -10,15 +10,20 @@
 #include "secrets.h"
 #include "system.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #define END_SWITCH_MS 30000
+#define OTHER_SWITCH_MS 120000
+#define OTHER_SWITCH_LOOK_MS 200
 #define SWITCH_EXIT_UNITS 4 // of switch-to-configuration: some unit failed
 
 struct trial {
@@ -73,12 +78,30 @@ static bool set_profile(const struct trial *t, const char *path)
     return run_command(t->config, argv, NULL) == 0;
 }
 
+// Somebody may switch by hand just now, and switch-to-configuration gives up at once then. Who takes
+// longer than that makes it fail as it would.
+static void await_other_switch(void)
+{
+    CLEANUP_FD fd = open("/run/nixos/switch-to-configuration.lock", O_RDONLY | O_CLOEXEC);
+    uint64_t until = clock_monotonic_ms() + OTHER_SWITCH_MS;
+    bool said = false;
+    while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
+           clock_monotonic_ms() < until) {
+        if (!said) {
+            fprintf(stderr, "another switch is under way: waiting for its end\n");
+        }
+        said = true;
+        poll(NULL, 0, OTHER_SWITCH_LOOK_MS);
+    }
+}
+
 // checks: NULL, or NIXOS_NO_CHECK=1 on the way back, which nothing may stop.
 static int switch_to(const struct trial *t, const char *path, const char *how, const char *checks)
 {
     char program[PATH_MAX + 64];
     snprintf(program, sizeof program, "%s/bin/switch-to-configuration", path);
     const char *argv[] = {program, how, NULL};
+    await_other_switch();
     return run_command(t->config, argv, checks);
 }
 

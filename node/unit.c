@@ -65,6 +65,7 @@ static void add_timer(const struct job_spec *spec, struct words *words)
     }
     add(words, "--timer-property=AccuracySec=1s"); // the default is a minute
     add(words, "--timer-property=Before=bento-apply.service");
+    add(words, "--timer-property=IgnoreOnIsolate=yes");
 }
 
 void unit_run_words(
@@ -76,7 +77,7 @@ void unit_run_words(
         "--property=TimeoutStartSec=60", "--property=TimeoutStopSec=15",
         "--property=OOMPolicy=continue",
         // At a shutdown bento-apply is stopped first: it must not take the end of its jobs for theirs.
-        "--property=Before=bento-apply.service"};
+        "--property=Before=bento-apply.service", "--property=IgnoreOnIsolate=yes"};
     for (size_t i = 0; i < sizeof head / sizeof head[0]; i++) {
         add(words, "%s", head[i]);
     }

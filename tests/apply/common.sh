@@ -13,9 +13,14 @@ configure() {
     fleet_node_settings=$(echo "$fleet_node_settings" | jq "$1")
 }
 
+# journal_from_here: journal_has knows nothing of what came before.
+journal_from_here() {
+    cursor=$(lab_exec router journalctl -q -n 0 --show-cursor | sed -n 's/^-- cursor: //p')
+}
+
 # publish ATTRIBUTES ARGUMENTS…: another system for the router.
 publish() {
-    cursor=$(lab_exec router journalctl -q -n 0 --show-cursor | sed -n 's/^-- cursor: //p')
+    journal_from_here
     lab_exec router rm -f /run/bento-test/go
     text=$((text + 1))
     host_write router "text = \"run $text\"; $1"
@@ -141,7 +146,7 @@ log_has_times() {
     [ "$(lab_exec router grep -cF "$1" /run/bento-test/switch.log)" = "$2" ]
 }
 
-# journal_has WORDS: bento said so since the last publish.
+# journal_has WORDS: bento said so since the last publish (or journal_from_here).
 journal_has() {
     lab_exec router journalctl -q --after-cursor="$cursor" -o cat -u bento-apply -u bento-node | grep -qF "$1"
 }

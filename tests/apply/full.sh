@@ -68,4 +68,18 @@ expect "bento's own disk is full: the old system comes back" wait_for 40 "the wa
 make_room
 expect "bento's own disk has room again: the admin learns of it" in_time 40 rolled-back
 settles "bento's own disk is full" rolled-back CONNECTIVITY good
+
+# A word that nothing depends on is not lost either, or the machine would be silent from then on.
+heard() {
+    bento-status --json --history router | jq length
+}
+fill var/lib/bento
+journal_from_here
+need "there is no room for what is said at every poll" wait_for 60 "the failure" journal_has 'status not queued'
+before=$(heard)
+make_room
+is_heard_again() {
+    [ "$(heard)" -gt "$before" ]
+}
+expect "with room again it is heard" wait_for 60 "another status" is_heard_again
 finish

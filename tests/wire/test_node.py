@@ -256,6 +256,22 @@ def test_second_head_under_one_number_is_equivocation(machine):
     machine.refuses(machine.next(release=machine.floor.head.release), "EQUIVOCATION", raised=False)
 
 
+def test_second_head_that_the_broker_does_not_know_gives_way(machine):
+    """Shown first, it may not stand in the way of the one that has the ticket."""
+    made = machine.next()
+    second = machine.next(release=made.head.release)
+    shown = threading.Event()
+
+    def once():
+        del machine.broker.get_head
+        shown.set()
+        return operations.reply("OK", second.envelope)
+
+    machine.broker.get_head = once
+    machine.accepts(made, "new")
+    assert shown.is_set()
+
+
 def test_refusal_is_over_when_the_broker_shows_the_newest_again(machine):
     made = machine.next()
     machine.accepts(made, "new")
