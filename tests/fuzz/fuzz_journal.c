@@ -39,6 +39,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     check_start(&apply);
     if (!read)
         return fuzz_refused(&e); // nothing but the trial is left of it, if that
+    // Not the same bytes if an older bento wrote it, which had fewer fields.
+    struct apply read_again;
+    struct buf third = {0};
     journal_encode(&apply, &again);
-    return fuzz_same(&again, record);
+    ASSERT(journal_decode(buf_bytes(&again), &read_again, &e));
+    journal_encode(&read_again, &third);
+    fuzz_same(&third, buf_bytes(&again));
+    if (again.len == record.len)
+        return fuzz_same(&again, record);
+    buf_clear(&again);
+    return 0;
 }

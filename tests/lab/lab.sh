@@ -311,14 +311,16 @@ lab_restore() {
     ip link set "lab$(lab_link "$1")" up
 }
 
-# Pids of the processes of a node, its first one included. Under systemd there are units with a network of their own; a node
-# without systemd has no numbers of its own.
+# Pids of the processes of a node, its first one included, and of those that entered it. Under systemd there are units with a
+# network of their own; a node without systemd has no numbers of its own.
 lab_pids() {
-    lab_kind=net
-    ! lab_has_systemd "$1" || lab_kind=pid
-    lab_space=$(readlink "/proc/$(lab_pid "$1")/ns/$lab_kind") || return 0
+    lab_first=$(lab_pid "$1")
+    lab_net=$(readlink "/proc/$lab_first/ns/net") || return 0
+    lab_numbers=none
+    ! lab_has_systemd "$1" || lab_numbers=$(readlink "/proc/$lab_first/ns/pid")
     for lab_process in /proc/[0-9]*; do
-        if [ "$(readlink "$lab_process/ns/$lab_kind" 2>/dev/null)" = "$lab_space" ]; then
+        if [ "$(readlink "$lab_process/ns/net" 2>/dev/null)" = "$lab_net" ] ||
+            [ "$(readlink "$lab_process/ns/pid" 2>/dev/null)" = "$lab_numbers" ]; then
             echo "${lab_process#/proc/}"
         fi
     done
