@@ -267,7 +267,7 @@ static bool hear(struct fetch *fetch, struct bytes envelope_bytes, bool publishe
     int order = pending->any ? release_compare(heard.head.epoch, heard.head.release,
                                    pending->head.epoch, pending->head.release)
                              : 1;
-    bool same = pending->any && memcmp(heard.head_hash, pending->head_hash, HASH_BYTES) == 0;
+    bool same = memcmp(heard.head_hash, pending->head_hash, HASH_BYTES) == 0;
     bool older = order < 0 || (order == 0 && (published || same));
     bool late = published && release_compare(heard.head.epoch, heard.head.release,
                                  fetch->spooled.epoch, fetch->spooled.release) < 0;

@@ -1,6 +1,6 @@
 # tests/apply: a node that cannot be bricked. One scenario a script, on a node with the machine's systemd.
-foreach(test upgrade bento hang network crash shutdown by_hand units full suspend reboot next_boot self_update classic specialisation fallback garbage
-    rotation secrets health)
+foreach(test upgrade bento hang network crash shutdown by_hand units full suspend reboot next_boot self_update classic
+    specialisation fallback garbage rotation secrets health)
     bento_e2e_test(${test} ${CMAKE_CURRENT_LIST_DIR}/apply/${test}.sh 900)
     set_tests_properties(e2e/${test} PROPERTIES LABELS "e2e;apply")
 endforeach()

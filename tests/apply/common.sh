@@ -51,6 +51,17 @@ reboots_by() {
     echo "$1" >/root/fleet/hosts/router/REBOOT
 }
 
+# by_hand WHAT: somebody restarts the machine.
+by_hand() {
+    lab_exec router systemctl reboot
+    need "$1: the machine restarts" lab_rebooted router 60
+}
+
+# asks: somebody presses the button of its page.
+asks() {
+    [ "$(lab_exec router curl -s -o /dev/null -w '%{http_code}' -X POST http://localhost:51337/update)" = 303 ]
+}
+
 booted_of() {
     lab_exec "$1" readlink -f /run/booted-system
 }

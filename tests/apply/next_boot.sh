@@ -11,12 +11,6 @@ installed() {
         [ "$(profile_of router)" != "$good" ]
 }
 
-# by_hand WHAT: somebody restarts the machine.
-by_hand() {
-    lab_exec router systemctl reboot
-    need "$1: the machine restarts" lab_rebooted router
-}
-
 start_fleet
 remember
 policy 'action = "boot";'

@@ -7,12 +7,6 @@ set -eu
 
 start_fleet
 
-# by_hand WHAT: somebody restarts the machine.
-by_hand() {
-    lab_exec router systemctl reboot
-    need "$1: the machine restarts" lab_rebooted router 60
-}
-
 # goes_on WHAT: after the boot, to its good end, and nothing bad was said of it.
 goes_on() {
     expect "$1: the old system was booted" [ "$(booted_of router)" = "$good" ]

@@ -319,10 +319,9 @@ lab_pids() {
     lab_numbers=none
     ! lab_has_systemd "$1" || lab_numbers=$(readlink "/proc/$lab_first/ns/pid")
     for lab_process in /proc/[0-9]*; do
-        if [ "$(readlink "$lab_process/ns/net" 2>/dev/null)" = "$lab_net" ] ||
-            [ "$(readlink "$lab_process/ns/pid" 2>/dev/null)" = "$lab_numbers" ]; then
-            echo "${lab_process#/proc/}"
-        fi
+        case $(readlink "$lab_process/ns/net" "$lab_process/ns/pid" 2>/dev/null) in
+        *"$lab_net"* | *"$lab_numbers"*) echo "${lab_process#/proc/}" ;;
+        esac
     done
 }
 
