@@ -679,6 +679,17 @@ static bool read_slot(const struct slots *slots, unsigned which, struct buf *out
 
 #define SCANS_MAX 20
 
+// They start again at 1, so that what is written next is always newer. 0 stands for none.
+static uint64_t generation_after(uint64_t generation)
+{
+    return generation + 1 < UINT64_MAX ? generation + 1 : 1;
+}
+
+static bool is_newer(uint64_t generation, uint64_t than)
+{
+    return generation != 0 && (than == 0 || (int64_t)(generation - than) > 0);
+}
+
 // Looks at both. A slot that the disk cannot read is as good as a torn one.
 static void slots_scan(struct slots *slots, struct buf *newest)
 {
@@ -689,7 +700,7 @@ static void slots_scan(struct slots *slots, struct buf *newest)
         struct bytes record;
         uint64_t generation =
             read_slot(slots, which, &slot) ? slot_judge(buf_bytes(&slot), &record) : 0;
-        if (generation > slots->generation) {
+        if (is_newer(generation, slots->generation)) {
             slots->generation = generation;
             slots->newest = which;
             if (newest != NULL) {
@@ -786,7 +797,8 @@ bool slots_write(struct slots *slots, struct bytes record, struct err *e)
         return err_set(e, CODE_LENGTH, "a record of %zu bytes does not fit its slot", record.len);
     unsigned older = 1 - slots->newest;
     struct buf slot = {0};
-    slot_encode(&slot, slots->generation + 1, record);
+    uint64_t generation = generation_after(slots->generation);
+    slot_encode(&slot, generation, record);
     size_t done = 0;
     while (done < slot.len) {
         ssize_t put = pwrite(
@@ -803,7 +815,7 @@ bool slots_write(struct slots *slots, struct bytes record, struct err *e)
     errno = saved;
     if (!ok)
         return err_set(e, CODE_IO, "cannot write a record: %m");
-    slots->generation++;
+    slots->generation = generation;
     slots->newest = older;
     return true;
 }

@@ -146,23 +146,53 @@ static void every_damaged_byte_of_the_newest_falls_back_to_the_older(void **stat
     assert_true(opens_with(f->fd, "back in use"));
 }
 
-// Nothing could be newer: what is written next would not be read.
-static void last_possible_generation_does_not_count(void **state)
+// Of the record in a slot, with a checksum that is right.
+static void set_generation(uint8_t slot[4096], const char *record, uint8_t lowest)
+{
+    struct buf covered = {0};
+    memset(slot + 16, 0xff, 8);
+    slot[16] = lowest;
+    buf_append(&covered, slot, 32);
+    buf_append_text(&covered, record);
+    sha256(buf_bytes(&covered), slot + 32);
+    buf_clear(&covered);
+}
+
+static void generations_never_end(void **state)
 {
     const struct folder *f = *state;
+    static const char *const records[] = {"a", "b", "c", "d", "e"};
     struct slots slots;
-    struct buf covered = {0};
     uint8_t image[FILE_BYTES];
     MUST(slots_open(&slots, f->fd, "trial", MAX, &e));
     write_record(&slots, "older");
     write_record(&slots, "newest");
     slots_close(&slots);
     load(f->fd, image);
-    memset(image + 4096 + 16, 0xff, 8);
-    buf_append(&covered, image + 4096, 32);
-    buf_append_text(&covered, "newest");
-    sha256(buf_bytes(&covered), image + 4096 + 32);
-    buf_clear(&covered);
+    set_generation(image, "older", 0xfb);
+    set_generation(image + 4096, "newest", 0xfc);
+    store(f->fd, image);
+    assert_true(opens_with(f->fd, "newest"));
+    MUST(slots_open(&slots, f->fd, "trial", MAX, &e));
+    for (size_t i = 0; i < sizeof records / sizeof records[0]; i++) {
+        write_record(&slots, records[i]);
+        assert_true(opens_with(f->fd, records[i]));
+    }
+    slots_close(&slots);
+}
+
+// What is written never has it.
+static void last_possible_generation_does_not_count(void **state)
+{
+    const struct folder *f = *state;
+    struct slots slots;
+    uint8_t image[FILE_BYTES];
+    MUST(slots_open(&slots, f->fd, "trial", MAX, &e));
+    write_record(&slots, "older");
+    write_record(&slots, "newest");
+    slots_close(&slots);
+    load(f->fd, image);
+    set_generation(image + 4096, "newest", 0xff);
     store(f->fd, image);
     assert_true(opens_with(f->fd, "older"));
     MUST(slots_open(&slots, f->fd, "trial", MAX, &e));
@@ -262,6 +292,7 @@ int main(void)
         with_folder(record_fits_exactly_or_is_refused),
         with_folder(file_of_another_size_is_an_error),
         with_folder(every_damaged_byte_of_the_newest_falls_back_to_the_older),
+        with_folder(generations_never_end),
         with_folder(last_possible_generation_does_not_count),
         with_folder(torn_write_leaves_the_old_or_the_new),
         with_folder(failed_creation_leaves_nothing),
